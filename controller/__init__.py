@@ -1,0 +1,1 @@
+"""The hub: what runs at the centre of the community."""

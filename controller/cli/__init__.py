@@ -1,0 +1,1 @@
+"""The `atoll` command, one file per verb; heavy modules are imported inside the verbs."""

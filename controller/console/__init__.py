@@ -1,0 +1,1 @@
+"""The ops console: FastAPI app, templates, vendored assets."""

@@ -1,0 +1,1 @@
+"""Accounts, entries, Merkle log, checkpoints and proofs. Pure; knows nothing of energy."""

@@ -1,0 +1,1 @@
+"""Interval records to validated intervals, shares, bills and runs. Pure."""

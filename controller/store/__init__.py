@@ -1,0 +1,1 @@
+"""Files: telemetry chunks and the ledger tables."""
