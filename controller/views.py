@@ -34,6 +34,16 @@ class FlowView:
 
 
 @dataclass(frozen=True, slots=True)
+class Writable:
+    """The one point of a device that an operator may hold, with its unit and range."""
+
+    point: str
+    unit: str  # "W", "fraction" or "on/off"
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceView:
     """One device: what it reports and what it was last told."""
 
@@ -46,6 +56,7 @@ class DeviceView:
     why: str  # reason of the setpoint
     hold: str  # "operator holds 2000 W until 10:05: cleaning" or ""
     ready: str = ""  # vehicles: "ready", or the first reason why not
+    writable: Writable | None = None  # None: nothing here can be held
 
 
 @dataclass(frozen=True, slots=True)

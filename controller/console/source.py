@@ -1,0 +1,136 @@
+"""What the console needs from the hub: one Protocol, and the ledger and series values that it shows.
+
+Every method may be called from several threads at once and returns frozen values; none may block for
+longer than its docstring says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from controller.commands import Command, CommandResult
+from controller.views import HomeView, NowView, PlanView
+from devices.clock import Instant
+from devices.model import PointId
+
+
+@dataclass(frozen=True, slots=True)
+class HomeEntry:
+    """One line of the list of homes."""
+
+    id: str
+    label: str
+    used_today_wh: int
+    lifeline_left_wh: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerHead:
+    """The tree head: how many entries there are, their root, and the signed checkpoint that says so."""
+
+    at: Instant
+    size: int
+    root: str  # hex, SHA-256 tree of RFC 9162
+    checkpoint: str  # C2SP signed note, "" before the first one
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerPosting:
+    """One leg of an entry; the amounts of one entry sum to zero per asset."""
+
+    account: str
+    asset: str
+    amount: str  # exact decimal text with sign, in the asset's unit
+    unit: str  # "kWh", "EUR", "L"
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """One entry of the log as people read it."""
+
+    seq: int  # leaf index, from 0
+    at: Instant
+    kind: str
+    id: str
+    text: str  # one line: what happened
+    postings: tuple[LedgerPosting, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerProof:
+    """An entry, its exact leaf bytes and the sibling hashes up to the root (RFC 9162 section 2.1.3)."""
+
+    entry: LedgerEntry
+    leaf: str  # the canonical JSON; the leaf hash is SHA-256(0x00 || its UTF-8 bytes)
+    size: int  # of the tree that the proof is against
+    path: tuple[str, ...]  # hex, lowest first
+    root: str  # hex
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerBalance:
+    """The balance of one account in one asset."""
+
+    account: str
+    label: str
+    asset: str
+    amount: str  # exact decimal text with sign
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Means per step on one axis; None where no good value fell into the step."""
+
+    times: tuple[Instant, ...]  # start of each step
+    columns: Mapping[PointId, tuple[float | None, ...]]
+
+
+class ConsoleSource(Protocol):
+    """The hub as the console sees it."""
+
+    def now(self) -> NowView:
+        """Returns the view of the last cycle; never waits."""
+        ...
+
+    def plan(self) -> PlanView:
+        """Returns the plan view of the last cycle; never waits."""
+        ...
+
+    def homes(self) -> tuple[HomeEntry, ...]:
+        """Returns all households, in the order of the site file."""
+        ...
+
+    def home(self, home: str) -> HomeView | None:
+        """Returns a household's page, or None when there is no such home."""
+        ...
+
+    def ledger_head(self) -> LedgerHead:
+        """Returns the newest head."""
+        ...
+
+    def ledger_entries(self, before: int | None, limit: int) -> tuple[LedgerEntry, ...]:
+        """Returns at most `limit` entries with seq < `before` (None: from the newest), newest first."""
+        ...
+
+    def ledger_entry(self, seq: int) -> LedgerProof | None:
+        """Returns an entry with its proof against the newest head, or None."""
+        ...
+
+    def ledger_balances(self) -> tuple[LedgerBalance, ...]:
+        """Returns all balances, ordered by asset and account."""
+        ...
+
+    def series(self, points: Sequence[PointId], start: Instant, end: Instant, step_ms: int) -> Series:
+        """Returns means per step of [start, end)."""
+        ...
+
+    def command(self, command: Command) -> CommandResult:
+        """Hands a command to the hub and returns its answer; waits at most about 3 s."""
+        ...
+
+    def changed(self, version: int, timeout_s: float) -> int:
+        """Waits until `now().version` exceeds `version` or the time is over; returns the version then."""
+        ...
