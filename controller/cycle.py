@@ -1,0 +1,139 @@
+"""One control cycle: every rule in order may only narrow the band that earlier rules left.
+
+`run` takes a frozen context and returns one Decision per controllable device, with the whole trail of who narrowed what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from controller.image import Snapshot
+from controller.site import Site
+from devices.clock import Instant
+from devices.model import WRITABLE, DeviceId, DeviceKind, DeviceSpec
+from optimizer.plan import StorageStep, UnitStep
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """What is still allowed, closed at both ends, in the unit and sign of the writable point."""
+
+    low: float
+    high: float
+
+    def narrowed(self, low: float | None, high: float | None) -> Band:
+        """Returns the intersection with [low, high]; what lies outside is pulled to this band's nearest end.
+
+        So a later rule can never widen or move a band, whatever it asks for.
+        """
+        new_low = self.low if low is None else min(max(low, self.low), self.high)
+        new_high = self.high if high is None else max(min(high, self.high), self.low)
+        if new_low > new_high:  # the rule contradicts itself: keep its upper end
+            new_low = new_high
+        return Band(new_low, new_high)
+
+    def clip(self, value: float) -> float:
+        """Returns the nearest allowed value."""
+        return min(max(value, self.low), self.high)
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """What one rule asks for; None leaves that end alone."""
+
+    low: float | None
+    high: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """An operator's override, never without an end."""
+
+    device: DeviceId
+    value: float
+    until: Instant
+    reason: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The outcome for one device; `trail` holds (rule name, reason, band) of every rule that changed something."""
+
+    device: DeviceId
+    point: str
+    value: float
+    reason: str
+    trail: tuple[tuple[str, str, Band], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Everything a rule may look at; nothing in it changes during the cycle."""
+
+    site: Site
+    snapshot: Snapshot
+    island: bool
+    others_w: float | None  # everything on the bus but batteries and grid [W]; None when it cannot be known
+    storage_steps: Mapping[DeviceId, StorageStep] = field(default_factory=dict[DeviceId, StorageStep])
+    unit_steps: Mapping[DeviceId, UnitStep] = field(default_factory=dict[DeviceId, UnitStep])
+    holds: Mapping[DeviceId, Hold] = field(default_factory=dict[DeviceId, Hold])
+    locked_out: frozenset[DeviceId] = frozenset()
+    previous: Mapping[DeviceId, float] = field(default_factory=dict[DeviceId, float])
+
+    @property
+    def now(self) -> Instant:
+        """Returns the time of the snapshot."""
+        return self.snapshot.now
+
+
+Rule = Callable[[Context, DeviceSpec, Band], Narrowing | None]
+
+
+def full_band(device: DeviceSpec) -> Band:
+    """Returns what the device's nameplate allows, in the unit of its writable point."""
+    ratings = device.ratings
+    match device.kind:
+        case DeviceKind.BATTERY:
+            return Band(-ratings["discharge_w_max"], ratings["charge_w_max"])
+        case DeviceKind.GENSET:
+            return Band(-ratings["power_w_max"], 0.0)
+        case DeviceKind.CHARGER:
+            return Band(0.0, ratings["power_w_max"])
+        case _:
+            return Band(0.0, 1.0)  # pump off/on, PV fraction
+
+
+def fallback(device: DeviceSpec) -> float:
+    """Returns what the device goes to by itself when the hub's lease runs out."""
+    return 1.0 if device.kind is DeviceKind.PV else 0.0
+
+
+def run(context: Context, rules: Sequence[tuple[str, Rule]]) -> list[Decision]:
+    """Returns one decision per controllable device of the site, in file order."""
+    return [
+        decide(context, device, rules)
+        for device in context.site.devices
+        if device.kind in WRITABLE and not device.read_only
+    ]
+
+
+def decide(context: Context, device: DeviceSpec, rules: Sequence[tuple[str, Rule]]) -> Decision:
+    """Returns the value that is left after every rule has narrowed, and why."""
+    band = full_band(device)
+    trail: list[tuple[str, str, Band]] = []
+    for name, rule in rules:
+        wish = rule(context, device, band)
+        if wish is None:
+            continue
+        narrowed = band.narrowed(wish.low, wish.high)
+        if narrowed != band or name in ("plan", "default"):
+            trail.append((name, wish.reason, narrowed))
+        band = narrowed
+        if band.low == band.high:
+            break
+    safe = band.clip(fallback(device))
+    reason = f"{trail[-1][0]}: {trail[-1][1]}" if trail else "default: nothing to do"
+    return Decision(device.id, WRITABLE[device.kind], safe if band.low != band.high else band.low, reason, tuple(trail))
