@@ -7,6 +7,9 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+READ_MAX = 125
+"""Registers in one Modbus read at most."""
+
 Registers = Sequence[int]
 Reader = Callable[[Registers], float | None]
 """Takes the registers of one block; returns the number, or None where the device has none to give."""
@@ -51,7 +54,7 @@ TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class RegisterWrite:
-    """One Modbus write request: function 5, 6, 15 or 16, 0-based address on the wire."""
+    """One Modbus write request: function 5, 6, 15 or 16, 0-based address on the wire; coils are 0 or 1."""
 
     function: int
     address: int
@@ -171,7 +174,7 @@ def _without_offset(read: Reader, divisor: int, multiplier: float) -> Reader:
 
     def read_multiplied(registers: Registers) -> float | None:
         raw = read(registers)
-        return None if raw is None else raw * multiplier
+        return None if raw is None else raw * multiplier + 0  # + 0: no minus zero
 
     return read_divided if divisor else read_multiplied
 

@@ -58,7 +58,16 @@ NUMBERS: Mapping[str, tuple[NumberType, int | None]] = {
 The accumulators have no sentinel here: the standard's "0 = not accumulated" is also every new meter's reading.
 """
 
-DEFAULT_SCALE: Mapping[str, int] = {"V_SF": -1, "Hz_SF": -2, "A_SF": -2, "PF_SF": -2, "Pct_SF": -2, "WMaxLimPct_SF": -2, "Tmp_SF": -1, "WSetPct_SF": -1}
+DEFAULT_SCALE: Mapping[str, int] = {
+    "V_SF": -1,
+    "Hz_SF": -2,
+    "A_SF": -2,
+    "PF_SF": -2,
+    "Pct_SF": -2,
+    "WMaxLimPct_SF": -2,
+    "Tmp_SF": -1,
+    "WSetPct_SF": -1,
+}
 """Exponents that `encode_model` starts from where the caller gives none (all others 0)."""
 
 
