@@ -6,11 +6,12 @@ longer than its docstring says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from controller.commands import Command, CommandResult
+from controller.store.series import Series
 from controller.views import HomeView, NowView, PlanView
 from devices.clock import Instant
 from devices.model import PointId
@@ -78,14 +79,6 @@ class LedgerBalance:
     asset: str
     amount: str  # exact decimal text with sign
     unit: str
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """Means per step on one axis; None where no good value fell into the step."""
-
-    times: tuple[Instant, ...]  # start of each step
-    columns: Mapping[PointId, tuple[float | None, ...]]
 
 
 class ConsoleSource(Protocol):
