@@ -1,0 +1,71 @@
+"""What every test may ask for: `deep` counts, tools of the machine, and hypothesis that repeats itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# One run like the next, on a machine that may be busy; `--deep` looks further, with fresh examples.
+settings.register_profile("usual", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("deep", deadline=None, max_examples=2_000, print_blob=True)
+
+NOT_RUN = "needs "
+not_run: Counter[str] = Counter()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--deep", action="store_true", help="also run the long counts (marker `deep`)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile("deep" if config.getoption("--deep") else "usual")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--deep"):
+        return
+    deep = [item for item in items if item.get_closest_marker("deep")]
+    if deep:
+        config.hook.pytest_deselected(items=deep)
+        items[:] = [item for item in items if not item.get_closest_marker("deep")]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        for tool in marker.args:
+            if not shutil.which(tool):
+                pytest.skip(f"{NOT_RUN}{tool}: apt-get install {tool}")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and isinstance(report.longrepr, tuple):
+        reason = str(report.longrepr[2]).removeprefix("Skipped: ")
+        if reason.startswith(NOT_RUN):
+            not_run[reason] += 1
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if not_run and os.environ.get("CI") == "true" and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Prints what was not run below pytest's own closing line, so that it is the last thing seen."""
+    if hasattr(config, "workerinput"):
+        return
+    for line in not_run_lines():
+        print(line)  # noqa: T201 - pytest's reporter has closed
+
+
+def not_run_lines() -> Sequence[str]:
+    """Returns `3 not run: needs chromium: apt-get install chromium` and the like."""
+    return [f"{count} not run: {reason}" for reason, count in sorted(not_run.items())]
