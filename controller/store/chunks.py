@@ -13,7 +13,7 @@ import zlib
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, islice
 from operator import sub
 
 from devices.model import Quality
@@ -31,6 +31,7 @@ _INT = struct.Struct("<q")
 _LENGTH = struct.Struct("<I")
 _CRC = struct.Struct("<I")
 _VERSION = 1
+_NO_VALUE = frozenset({Quality.BAD, Quality.BAD | SIMULATED})
 _WIDTHS = (("b", 1 << 7), ("h", 1 << 15), ("i", 1 << 31), ("q", 1 << 63))
 
 
@@ -118,12 +119,11 @@ def _pack_column(column: Column) -> list[bytes]:
         head = b"=" + marks[:1]
     else:
         head = b"*" + marks
-    filled = _filled(values)
-    digits = _decimal_digits(filled)
-    if digits is None:
-        return [head, b"d", _shuffled(_little(array("d", filled)))]
-    scale = 10**digits
-    return [head, b"%d" % digits, _pack_ints([round(value * scale) for value in filled])]
+    scaled = _scaled(values)
+    if scaled is None:
+        return [head, b"d", _shuffled(_little(array("d", values)))]
+    digits, numbers = scaled
+    return [head, b"%d" % digits, _pack_ints(numbers)]
 
 
 def _unpack_column(cursor: _Cursor, count: int) -> Column:
@@ -146,42 +146,43 @@ def _unpack_column(cursor: _Cursor, count: int) -> Column:
     return Column(tuple(numbers), marks)
 
 
-def _sane(column: Column) -> tuple[Sequence[float | None], bytes]:
-    """Returns the column with the rule enforced: no value <=> BAD."""
-    bad = Quality.BAD
+def _sane(column: Column) -> tuple[list[float], bytes]:
+    """Returns the column without gaps and with the rule enforced: no value <=> BAD.
+
+    A gap takes the value before it, which costs nothing after the delta.
+    """
     values, marks = column.values, column.marks
-    if None not in values and bad not in marks and (bad | SIMULATED) not in marks and all(map(math.isfinite, values)):  # pyright: ignore[reportArgumentType]  # None is ruled out
-        return values, marks
-    kept: list[float | None] = []
-    fixed = bytearray()
+    if None not in values and not _NO_VALUE.intersection(marks):
+        numbers = list(map(float, values))  # pyright: ignore[reportArgumentType]  # None is ruled out above
+        if math.isfinite(sum(numbers)):
+            return numbers, marks
+    last, filled, fixed = 0.0, list[float](), bytearray()
     for value, mark in zip(values, marks, strict=True):
-        usable = value is not None and mark & QUALITY_MASK != bad and math.isfinite(value)
-        kept.append(value if usable else None)
-        fixed.append(mark if usable else bad | (mark & SIMULATED))
-    return kept, bytes(fixed)
-
-
-def _filled(values: Sequence[float | None]) -> list[float]:
-    """Returns the values with gaps filled by the one before, which costs nothing after the delta."""
-    last = 0.0
-    filled: list[float] = []
-    for value in values:
-        if value is not None:
+        if value is not None and mark not in _NO_VALUE and math.isfinite(value):
             last = float(value)
+        else:
+            mark = Quality.BAD | (mark & SIMULATED)  # noqa: PLW2901  # the mark is what this loop mends
         filled.append(last)
-    return filled
+        fixed.append(mark)
+    return filled, bytes(fixed)
 
 
-def _decimal_digits(values: Sequence[float]) -> int | None:
-    """Returns the fewest decimal places that give every value back exactly, or None."""
+def _scaled(values: list[float]) -> tuple[int, list[int]] | None:
+    """Returns (digits, whole numbers) with `number / 10**digits` exactly each value, or None."""
     if not values:
-        return 0
-    if max(map(abs, values)) * 10**SCALE_DIGITS_MAX >= EXACT_INT_MAX:
+        return 0, []
+    if max(max(values), -min(values)) >= EXACT_INT_MAX / 10**SCALE_DIGITS_MAX:
         return None
-    for digits in range(SCALE_DIGITS_MAX + 1):
+    numbers = list(map(int, values))
+    if numbers == values:
+        return 0, numbers
+    probe = values[:8]
+    for digits in range(1, SCALE_DIGITS_MAX + 1):
         scale = 10**digits
-        if all(round(value * scale) / scale == value for value in values):
-            return digits
+        if [round(value * scale) / scale for value in probe] == probe:
+            numbers = [round(value * scale) for value in values]
+            if [number / scale for number in numbers] == values:
+                return digits, numbers
     return None
 
 
@@ -189,7 +190,7 @@ def _pack_ints(numbers: Sequence[int]) -> bytes:
     """Returns the first number and the deltas of the rest, in the narrowest width that holds them."""
     if not numbers:
         return b"="
-    deltas = list(map(sub, numbers[1:], numbers[:-1]))
+    deltas = list(map(sub, islice(numbers, 1, None), numbers))
     first = _INT.pack(numbers[0])
     low, high = (min(deltas), max(deltas)) if deltas else (0, 0)
     if low == high:

@@ -222,9 +222,18 @@ class _MonthWriter:
 
 
 def _block(rows: Sequence[Readings]) -> Block:
-    marks = [bytes([q | (SIMULATED if row.simulated else 0) for q in row.qualities]) for row in rows]
-    columns = zip(zip(*(row.values for row in rows), strict=True), zip(*marks, strict=True), strict=True)
-    return Block(tuple(row.at for row in rows), tuple(Column(values, bytes(column)) for values, column in columns))
+    columns = zip(zip(*[row.values for row in rows], strict=True), _marks(rows), strict=True)
+    return Block(tuple([row.at for row in rows]), tuple([Column(values, marks) for values, marks in columns]))
+
+
+def _marks(rows: Sequence[Readings]) -> list[bytes]:
+    """Returns each column's marks; nearly always every poll has the same qualities."""
+    first = rows[0]
+    if all([row.qualities == first.qualities and row.simulated == first.simulated for row in rows]):
+        flag = SIMULATED if first.simulated else 0
+        return [bytes((quality | flag,)) * len(rows) for quality in first.qualities]
+    marks = [[quality | (SIMULATED if row.simulated else 0) for quality in row.qualities] for row in rows]
+    return [bytes(column) for column in zip(*marks, strict=True)]
 
 
 def _blocks(body: bytes, layouts: set[int], counters: dict[str, int]) -> Iterator[tuple[int, Block]]:

@@ -34,7 +34,7 @@ def blocks(draw: st.DrawFn) -> Block:
 
 
 @given(blocks())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_what_is_written_comes_back(block: Block) -> None:
     times_ok = all(abs(b - a) < 2**63 for a, b in zip(block.times, block.times[1:], strict=False))
     if times_ok:
