@@ -24,9 +24,9 @@ class Reason:
     """Why a step is as it is, in words an operator understands."""
 
     constraint: str  # the binding one: "cheap hours end at 07:00", "import limit 40 kW"
-    marginal_price: float | None = None  # money per kWh (or kL)
+    marginal_price: float | None = None  # what one kWh more costs in this slot, integers fixed
     alternative: str = ""  # what was rejected
-    alternative_cost: float | None = None
+    alternative_cost: float | None = None  # what each kWh of it would cost more than the plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,19 @@ class UnitStep:
     reason: Reason
 
 
+ROUNDING_KW = 0.001
+"""Powers are whole watts: every balance and limit of a plan holds within this much per asset taking part."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A checked schedule. All series start at `start` and have one entry per slot."""
+    """A checked schedule. All series start at `start` and have one entry per slot.
+
+    `cost` is the whole objective: energy, wear, fuel, starts and the money of every violation, less the
+    value of what is left in storages and tanks. `violations` holds money by name:
+    `shed`, `import_limit`, `export_limit`, and by asset `reserve:`, `soc_limit:`, `min_load:`, `water:`,
+    `water_reserve:`, `charge:`, `skipped:`; amounts below a watt-hour, a litre or a watt are not listed.
+    """
 
     start: Instant
     slot_ms: int

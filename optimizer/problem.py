@@ -29,7 +29,11 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Battery:
-    """A storage. Energies are inside the cells; efficiencies apply on the way in and out."""
+    """A storage. Energies are inside the cells; efficiencies apply on the way in and out.
+
+    A charge measured outside [soc_min, soc_max] (but inside the cells) widens that limit to itself for
+    the whole plan, so that there always is one; the amount outside is priced as `soc_limit:<id>`.
+    """
 
     id: AssetId
     energy_kwh: float
@@ -64,7 +68,7 @@ class Genset:
 
 @dataclass(frozen=True, slots=True)
 class WaterSystem:
-    """One tank filled by one on/off pump."""
+    """One tank filled by one on/off pump. Levels above `high_kl` at the start may only fall."""
 
     pump_id: AssetId
     tank_id: AssetId
@@ -80,6 +84,7 @@ class WaterSystem:
     reserve_price: float  # per kL and slot below the reserve
     terminal_value: float  # per kL left at the end
     start_price: float
+    running: bool = False  # the pump now: starting it again would cost nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +105,7 @@ class Job:
 
     id: AssetId
     power_kw: Series
-    water_kl: Series  # taken from the tank in each slot of the run
+    water_kl: Series  # taken from the (first) tank in each slot of the run
     earliest_slot: int
     latest_slot: int
     skip_price: float

@@ -1,0 +1,229 @@
+"""Energy: grid, load, PV, batteries and gensets as columns and rows.
+
+Formulation rules that were measured to matter: no charge/discharge or import/export binaries unless a
+solution shows both at once (then only in those slots, see `Exclusive`); three-binary unit commitment with
+Rajan-Takriti minimum up and down times; every limit soft with a price of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+import numpy as np
+
+from optimizer.arrays import Assembly, Coupling, FloatArray, IntArray
+from optimizer.problem import AssetId, Battery, Genset, Problem
+
+GRID = AssetId("grid")
+
+
+class Pair(StrEnum):
+    """Two flows that must not happen in the same slot."""
+
+    CHARGE_DISCHARGE = "charge-discharge"  # burns energy in the losses
+    IMPORT_EXPORT = "import-export"  # earns on paper
+    DISCHARGE_EXPORT = "discharge-export"  # no mode can say it: see plan.Mode.DISCHARGE
+
+
+Exclusive: TypeAlias = frozenset[tuple[Pair, AssetId, int]]
+"""The (pair, asset, slot) that get a binary of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadColumns:
+    """Per slot, kW: grid exchange within and above the limits, curtailed PV, shed and critical load not served."""
+
+    bought: IntArray
+    bought_over: IntArray
+    sold: IntArray
+    sold_over: IntArray
+    curtailed: IntArray
+    shed: IntArray
+    missing: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class BatteryColumns:
+    """Per slot: kW charge and discharge at the bus, kWh in the cells at the end; `soc_rows` for the dual."""
+
+    charge: IntArray
+    discharge: IntArray
+    soc: IntArray
+    soc_rows: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class GensetColumns:
+    """Per slot: on, started, kW, kW below the minimum load."""
+
+    on: IntArray
+    started: IntArray
+    power: IntArray
+    below: IntArray
+
+
+def price_of_limits(problem: Problem) -> float:
+    """Returns money per kWh for breaking a limit that has no price of its own."""
+    return max(problem.grid.over_limit_price, problem.shed_price)
+
+
+def add_load(assembly: Assembly, coupling: Coupling, problem: Problem, *, elastic: bool) -> LoadColumns:
+    """Adds grid, PV and load; `elastic` lets critical load go unserved at no cost (to say what is missing)."""
+    n, h, grid = problem.slots, problem.slot_h, problem.grid
+    load, critical, pv = np.array(problem.load_kw), np.array(problem.critical_kw), np.array(problem.pv_kw)
+    there = np.array(grid.available, dtype=np.float64)
+    import_price, export_price = np.array(grid.import_price), np.array(grid.export_price)
+    most_in, most_out = _largest_exchange(problem)
+    columns = LoadColumns(
+        bought=assembly.columns(n, 0, np.minimum(grid.import_limit_kw, most_in) * there, import_price * h),
+        bought_over=assembly.columns(n, 0, most_in * there, (import_price + grid.over_limit_price) * h),
+        sold=assembly.columns(n, 0, np.minimum(grid.export_limit_kw, most_out) * there, -export_price * h),
+        sold_over=assembly.columns(n, 0, most_out * there, (grid.over_limit_price - export_price) * h),
+        curtailed=assembly.columns(n, 0, pv),
+        shed=assembly.columns(n, 0, np.maximum(load - critical, 0.0), problem.shed_price * h),
+        missing=assembly.columns(n, 0, critical if elastic else 0.0),
+    )
+    for supply in (columns.bought, columns.bought_over, columns.shed, columns.missing):
+        assembly.add(coupling.balance, supply, 1.0)
+    for use in (columns.sold, columns.sold_over, columns.curtailed):
+        assembly.add(coupling.balance, use, -1.0)
+    return columns
+
+
+def _largest_exchange(problem: Problem) -> tuple[FloatArray, FloatArray]:
+    """Returns the most that could flow in and out per slot [kW]: it keeps the model bounded at any price."""
+    loads = (
+        sum(b.charge_kw_max for b in problem.batteries)
+        + sum(w.pump_kw for w in problem.water)
+        + sum(c.power_kw_max for c in problem.chargers)
+        + sum(max(j.power_kw) for j in problem.jobs)
+    )
+    sources = sum(b.discharge_kw_max for b in problem.batteries) + sum(g.power_kw_max for g in problem.gensets)
+    return np.array(problem.load_kw) + loads, np.array(problem.pv_kw) + sources
+
+
+def add_battery(
+    assembly: Assembly, coupling: Coupling, problem: Problem, battery: Battery, early: float
+) -> BatteryColumns:
+    """Adds one storage. `early` is a tiny credit per kWh and slot so that equal plans charge as soon as they can."""
+    n, h = problem.slots, problem.slot_h
+    low, high = min(battery.soc_min_kwh, battery.soc_now_kwh), max(battery.soc_max_kwh, battery.soc_now_kwh)
+    worth = np.full(n, -early)
+    worth[-1] -= battery.terminal_value
+    charge = assembly.columns(n, 0, battery.charge_kw_max)
+    discharge = assembly.columns(n, 0, battery.discharge_kw_max, battery.wear_price * h)
+    soc = assembly.columns(n, low, high, worth)
+    assembly.add(coupling.balance, discharge, 1.0)
+    assembly.add(coupling.balance, charge, -1.0)
+    start = np.zeros(n)
+    start[0] = -battery.soc_now_kwh
+    rows = assembly.rows(n, start, start)  # soc before + charged - discharged - soc = 0
+    assembly.add(rows, soc, -1.0)
+    assembly.add(rows[1:], soc[:-1], 1.0)
+    assembly.add(rows, charge, h * battery.charge_efficiency)
+    assembly.add(rows, discharge, -h / battery.discharge_efficiency)
+    add_soft_floor(assembly, soc, np.where(problem.grid.available, battery.reserve_kwh, 0.0), battery.reserve_price)
+    if low < battery.soc_min_kwh:
+        add_soft_floor(assembly, soc, np.full(n, battery.soc_min_kwh), price_of_limits(problem))
+    if high > battery.soc_max_kwh:
+        over = assembly.columns(n, 0, np.inf, price_of_limits(problem))
+        ceiling = assembly.rows(n, upper=battery.soc_max_kwh)
+        assembly.add(ceiling, soc, 1.0)
+        assembly.add(ceiling, over, -1.0)
+    return BatteryColumns(charge, discharge, soc, rows)
+
+
+def add_soft_floor(assembly: Assembly, level: IntArray, floor: FloatArray, price: float) -> None:
+    """Adds level + below >= floor with a price on `below`, where the floor is above zero."""
+    at = np.flatnonzero(floor > 0.0)
+    if not len(at):
+        return
+    below = assembly.columns(len(at), 0, floor[at], price)
+    rows = assembly.rows(len(at), lower=floor[at])
+    assembly.add(rows, level[at], 1.0)
+    assembly.add(rows, below, 1.0)
+
+
+def add_genset(assembly: Assembly, coupling: Coupling, problem: Problem, genset: Genset) -> GensetColumns:
+    """Adds one diesel set: on, started, stopped, power and the priced power below its minimum load."""
+    n, h = problem.slots, problem.slot_h
+    forced_on, forced_off = _forced(genset, n)
+    on = assembly.columns(n, forced_on, 1.0 - forced_off, genset.fixed_price_per_h * h, integer=True)
+    started = assembly.columns(n, 0, 1, genset.start_price)
+    stopped = assembly.columns(n, 0, 1)
+    power = assembly.columns(n, 0, genset.power_kw_max, genset.energy_price * h)
+    below = assembly.columns(n, 0, genset.power_kw_min, price_of_limits(problem) * h)
+    assembly.add(coupling.balance, power, 1.0)
+    before = np.zeros(n)
+    before[0] = float(genset.running)
+    change = assembly.rows(n, before, before)  # on - on before - started + stopped = 0
+    assembly.add(change, on, 1.0)
+    assembly.add(change[1:], on[:-1], -1.0)
+    assembly.add(change, started, -1.0)
+    assembly.add(change, stopped, 1.0)
+    top = assembly.rows(n, upper=0.0)
+    assembly.add(top, power, 1.0)
+    assembly.add(top, on, -genset.power_kw_max)
+    bottom = assembly.rows(n, lower=0.0)
+    assembly.add(bottom, power, 1.0)
+    assembly.add(bottom, below, 1.0)
+    assembly.add(bottom, on, -genset.power_kw_min)
+    _add_minimum_time(assembly, started, on, genset.min_up_slots, limit=0.0, sign=-1.0)
+    _add_minimum_time(assembly, stopped, on, genset.min_down_slots, limit=1.0, sign=1.0)
+    return GensetColumns(on, started, power, below)
+
+
+def _forced(genset: Genset, slots: int) -> tuple[FloatArray, FloatArray]:
+    """Returns 1.0 in the first slots that the past still binds to on, and to off."""
+    slot = np.arange(slots)
+    up = slot < (genset.min_up_slots - genset.slots_in_state if genset.running else 0)
+    down = slot < (genset.min_down_slots - genset.slots_in_state if not genset.running else 0)
+    return up.astype(np.float64), down.astype(np.float64)
+
+
+def _add_minimum_time(
+    assembly: Assembly, change: IntArray, on: IntArray, slots: int, *, limit: float, sign: float
+) -> None:
+    """Adds sum of changes in the last `slots` + sign * on <= limit (Rajan and Takriti, IBM RC23628, 2005)."""
+    n = len(on)
+    rows = assembly.rows(n, upper=limit)
+    assembly.add(rows, on, sign)
+    for lag in range(min(max(slots, 1), n)):
+        assembly.add(rows[lag:], change[: n - lag], 1.0)
+
+
+def add_exclusive(
+    assembly: Assembly,
+    problem: Problem,
+    load: LoadColumns,
+    batteries: dict[AssetId, BatteryColumns],
+    exclusive: Exclusive,
+) -> None:
+    """Adds one binary per listed (pair, asset, slot): either side of the pair, not both."""
+    most_in, most_out = _largest_exchange(problem)
+    ratings = {b.id: b for b in problem.batteries}
+    for pair, asset, slot in sorted(exclusive):
+        grid_out = [(load.sold[slot], most_out[slot]), (load.sold_over[slot], most_out[slot])]
+        if pair is Pair.IMPORT_EXPORT:
+            grid_in = [(load.bought[slot], most_in[slot]), (load.bought_over[slot], most_in[slot])]
+            _add_either(assembly, grid_in, grid_out)
+            continue
+        discharge = [(batteries[asset].discharge[slot], ratings[asset].discharge_kw_max)]
+        if pair is Pair.DISCHARGE_EXPORT:
+            _add_either(assembly, discharge, grid_out)
+        else:
+            _add_either(assembly, discharge, [(batteries[asset].charge[slot], ratings[asset].charge_kw_max)])
+
+
+def _add_either(assembly: Assembly, one: list[tuple[np.int64, float]], other: list[tuple[np.int64, float]]) -> None:
+    choice = assembly.columns(1, 0, 1, integer=True)
+    for column, most in one:  # column <= most * choice
+        row = assembly.rows(1, upper=0.0)
+        assembly.add(row, np.array([column]), 1.0)
+        assembly.add(row, choice, -most)
+    for column, most in other:  # column <= most * (1 - choice)
+        row = assembly.rows(1, upper=most)
+        assembly.add(row, np.array([column]), 1.0)
+        assembly.add(row, choice, most)

@@ -1,0 +1,104 @@
+"""Problem to model: every domain adds its part, and the layout says which column is what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from optimizer import energy, water, work
+from optimizer.arrays import Assembly, Coupling, FloatArray, Model
+from optimizer.energy import GRID, BatteryColumns, Exclusive, GensetColumns, LoadColumns, Pair
+from optimizer.problem import AssetId, Problem
+from optimizer.water import WaterColumns
+from optimizer.work import ChargerColumns, JobColumns
+
+_BOTH_KW = 1e-4
+"""Two flows of a pair above this are a conflict; below it is solver tolerance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where each part of the problem stands in the model."""
+
+    coupling: Coupling
+    load: LoadColumns
+    batteries: dict[AssetId, BatteryColumns]
+    gensets: dict[AssetId, GensetColumns]
+    water: dict[AssetId, WaterColumns]  # by tank
+    chargers: dict[AssetId, ChargerColumns]
+    jobs: dict[AssetId, JobColumns]
+
+
+def formulate(
+    problem: Problem, exclusive: Exclusive = frozenset(), *, elastic: bool = False
+) -> tuple[Model, Layout]:
+    """Returns the MILP of a valid problem; with `elastic`, lifelines may go unserved at no cost."""
+    assembly = Assembly()
+    net = np.array(problem.load_kw) - np.array(problem.pv_kw)
+    coupling = Coupling(
+        balance=assembly.rows(problem.slots, net, net),
+        tanks={w.tank_id: water.add_tank_rows(assembly, w) for w in problem.water},
+    )
+    early = _early_credit(problem)
+    layout = Layout(
+        coupling,
+        energy.add_load(assembly, coupling, problem, elastic=elastic),
+        {b.id: energy.add_battery(assembly, coupling, problem, b, early) for b in problem.batteries},
+        {g.id: energy.add_genset(assembly, coupling, problem, g) for g in problem.gensets},
+        {w.tank_id: water.add_water(assembly, coupling, problem, w, elastic=elastic) for w in problem.water},
+        {c.id: work.add_charger(assembly, coupling, problem, c) for c in problem.chargers},
+        {j.id: work.add_job(assembly, coupling, problem, j) for j in problem.jobs},
+    )
+    energy.add_exclusive(assembly, problem, layout.load, layout.batteries, exclusive)
+    return assembly.finish(), layout
+
+
+def _early_credit(problem: Problem) -> float:
+    """Returns money per kWh and slot that breaks ties between equal plans: a millionth of the mean tariff."""
+    prices = [abs(p) for p in problem.grid.import_price]
+    return 1e-6 * sum(prices) / len(prices)
+
+
+def conflicts(problem: Problem, layout: Layout, x: FloatArray) -> Exclusive:
+    """Returns the pairs of flows that a solution uses both at once."""
+    load, found = layout.load, set[tuple[Pair, AssetId, int]]()
+    sold = x[load.sold] + x[load.sold_over]
+    bought = x[load.bought] + x[load.bought_over]
+    found |= {(Pair.IMPORT_EXPORT, GRID, t) for t in _both(bought, sold)}
+    for battery in problem.batteries:
+        columns = layout.batteries[battery.id]
+        discharge = x[columns.discharge]
+        found |= {(Pair.DISCHARGE_EXPORT, battery.id, t) for t in _both(discharge, sold)}
+        found |= {(Pair.CHARGE_DISCHARGE, battery.id, t) for t in _both(discharge, x[columns.charge])}
+    return frozenset(found)
+
+
+def every_slot(problem: Problem, exclusive: Exclusive) -> Exclusive:
+    """Returns the same pairs in every slot: the last resort when conflicts keep moving."""
+    return frozenset((pair, asset, t) for pair, asset, _ in exclusive for t in range(problem.slots))
+
+
+def lifelines_only(model: Model, layout: Layout) -> Model:
+    """Returns the elastic model with one aim: as little missing lifeline (kWh and kL alike) as can be."""
+    cost = np.zeros_like(model.cost)
+    cost[layout.load.missing] = 1.0
+    for columns in layout.water.values():
+        cost[columns.missing] = 1.0
+    return replace(model, cost=cost)
+
+
+def integers_fixed(model: Model, x: FloatArray) -> Model:
+    """Returns the LP that is left when every integer keeps its value: its duals are the prices."""
+    fixed = np.round(x)
+    return replace(
+        model,
+        lower=np.where(model.integer, fixed, model.lower),
+        upper=np.where(model.integer, fixed, model.upper),
+        integer=np.zeros_like(model.integer),
+    )
+
+
+def _both(one: FloatArray, other: FloatArray) -> list[int]:
+    at: list[int] = np.flatnonzero((one > _BOTH_KW) & (other > _BOTH_KW)).tolist()
+    return at
