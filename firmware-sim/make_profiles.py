@@ -5,8 +5,8 @@
 
 Input: SimBench (grid LV1.101 "rural", year 2016, 15 min, German local time, ODbL 1.0 / DbCL 1.0) and the
 Battle of the Water Demand Forecasting (district DMA 3, a countryside district of 607 people, hourly, Italian
-local time, MIT). Output: `firmware_sim/data/village_2016.csv.xz`, its SHA-256 beside it, the year's 366 days in
-UTC. The format is that of a user's own file (see README.md in this folder).
+local time, MIT). Output: `firmware_sim/data/village_2016.csv.xz`, the year's 366 days in UTC; its SHA-256 is printed and stands in
+`firmware_sim/profiles.py`. The format is that of a user's own file (see README.md in this folder).
 
 What is derived, and how:
 - home-01 .. home-13: LV1.101 load 1 .. 13 = profile (p.u.) x pLoad, whole W.
@@ -134,7 +134,7 @@ def main() -> None:
     raw = text.getvalue().encode()
     packed = lzma.compress(raw, preset=9 | lzma.PRESET_EXTREME)
     OUT.write_bytes(packed)
-    OUT.with_name(OUT.name + ".sha256").write_text(f"{hashlib.sha256(packed).hexdigest()}  {OUT.name}\n")
+    print(f"BUILT_IN_SHA256 in firmware_sim/profiles.py must be {hashlib.sha256(packed).hexdigest()}")
     for name, values in columns.items():
         print(f"{name:16} mean {sum(values) / len(values):9.1f}  max {max(values):7d}")
     print(f"{OUT}: {len(times)} intervals, {len(raw)} -> {len(packed)} bytes")
