@@ -27,7 +27,7 @@ class Refusal(click.ClickException):
 
     def __init__(self, message: str, code: ExitCode = ExitCode.FINDINGS, *, hint: str = "") -> None:
         super().__init__(message)
-        self.exit_code = int(code)
+        self.exit_code = int(code)  # pyright: ignore[reportAttributeAccessIssue] - click reads it from the instance
         self.hint = hint
 
     def show(self, file: IO[Any] | None = None) -> None:

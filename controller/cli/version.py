@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError, version as installed_version
+from importlib import metadata
 
 import click
 
@@ -24,6 +24,6 @@ def version() -> None:
 
 def _of(name: str) -> str:
     try:
-        return installed_version(name)
-    except PackageNotFoundError:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
         return "not installed"
