@@ -1,1 +1,1 @@
-"""Accounts, entries, Merkle log, checkpoints and proofs. Pure; knows nothing of energy."""
+"""Accounts, entries and the Merkle log. Knows nothing of energy, files or clocks."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from controller.ledger.canonical import Json
 from devices.clock import Instant
 
 
@@ -50,3 +52,142 @@ class Member:
     water_points: tuple[str, ...]
     lifeline: bool = True  # households have one, the clinic and the community may not
     role: str = "household"  # household, clinic, community
+
+
+class CharterBroken(ValueError):
+    """A document that is not a charter."""
+
+
+def charter_document(charter: Charter) -> dict[str, Json]:
+    """Returns the charter as it is published in the log; prices stay whole micro-units."""
+    return {
+        "version": charter.version,
+        "valid_from": charter.valid_from,
+        "currency": charter.currency,
+        "minor_digits": charter.minor_digits,
+        "timezone": charter.timezone,
+        "bands": [
+            {
+                "name": band.name,
+                "start_minute": band.start_minute,
+                "end_minute": band.end_minute,
+                "days": list(band.days),
+                "import_price": band.import_price,
+            }
+            for band in charter.bands
+        ],
+        "export_price": charter.export_price,
+        "local_price": charter.local_price,
+        "sharing": charter.sharing,
+        "lifeline_wh": charter.lifeline_wh,
+        "lifeline_price": charter.lifeline_price,
+        "lifeline_ml": charter.lifeline_ml,
+        "lifeline_water_price": charter.lifeline_water_price,
+        "water_price": charter.water_price,
+        "bill_period": charter.bill_period,
+        "rounding": charter.rounding,
+    }
+
+
+def member_document(member: Member) -> dict[str, Json]:
+    """Returns the membership as it is published in the log: the id and its meters, never the person's name."""
+    return {
+        "id": member.id,
+        "usage_points": list(member.usage_points),
+        "water_points": list(member.water_points),
+        "lifeline": member.lifeline,
+        "role": member.role,
+    }
+
+
+def parse_charter(document: Json) -> Charter:
+    """Returns the charter in a published document.
+
+    Raises:
+        CharterBroken: a field is missing or of another type.
+    """
+    row = _object(document)
+    bands = row.get("bands")
+    if not isinstance(bands, list):
+        raise CharterBroken("a charter has a list of bands")
+    return Charter(
+        version=_int(row, "version"),
+        valid_from=Instant(_int(row, "valid_from")),
+        currency=_str(row, "currency"),
+        minor_digits=_int(row, "minor_digits"),
+        timezone=_str(row, "timezone"),
+        bands=tuple(_band(_object(band)) for band in bands),
+        export_price=_int(row, "export_price"),
+        local_price=_int(row, "local_price"),
+        sharing=_str(row, "sharing"),
+        lifeline_wh=_int(row, "lifeline_wh"),
+        lifeline_price=_int(row, "lifeline_price"),
+        lifeline_ml=_int(row, "lifeline_ml"),
+        lifeline_water_price=_int(row, "lifeline_water_price"),
+        water_price=_int(row, "water_price"),
+        bill_period=_str(row, "bill_period"),
+        rounding=_str(row, "rounding"),
+    )
+
+
+def parse_member(document: Json) -> Member:
+    """Returns the member in a published document; its name is its id, names are not published.
+
+    Raises:
+        CharterBroken: a field is missing or of another type.
+    """
+    row = _object(document)
+    lifeline = row.get("lifeline")
+    if not isinstance(lifeline, bool):
+        raise CharterBroken("lifeline is not true or false")
+    return Member(
+        id=_str(row, "id"),
+        name=_str(row, "id"),
+        usage_points=_strings(row, "usage_points"),
+        water_points=_strings(row, "water_points"),
+        lifeline=lifeline,
+        role=_str(row, "role"),
+    )
+
+
+def _band(row: Mapping[str, Json]) -> TariffBand:
+    days = row.get("days")
+    if not isinstance(days, list) or not all(isinstance(day, int) and 0 <= day <= 6 for day in days):
+        raise CharterBroken(f"days {days!r} are not weekdays 0 to 6")
+    return TariffBand(
+        _str(row, "name"),
+        _int(row, "start_minute"),
+        _int(row, "end_minute"),
+        tuple(day for day in days if isinstance(day, int)),
+        _int(row, "import_price"),
+    )
+
+
+def _object(document: Json) -> Mapping[str, Json]:
+    if not isinstance(document, Mapping):
+        raise CharterBroken(f"{document!r} is not an object")
+    return document
+
+
+def _int(row: Mapping[str, Json], key: str) -> int:
+    value = row.get(key)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise CharterBroken(f"{key} is {value!r}, not a whole number")
+    return value
+
+
+def _str(row: Mapping[str, Json], key: str) -> str:
+    value = row.get(key)
+    if not isinstance(value, str):
+        raise CharterBroken(f"{key} is {value!r}, not a text")
+    return value
+
+
+def _strings(row: Mapping[str, Json], key: str) -> tuple[str, ...]:
+    value = row.get(key)
+    if not isinstance(value, list):
+        raise CharterBroken(f"{key} is {value!r}, not a list")
+    texts = tuple(text for text in value if isinstance(text, str))
+    if len(texts) != len(value):
+        raise CharterBroken(f"{key} holds something that is not a text")
+    return texts

@@ -1,0 +1,222 @@
+"""Named runs as drafts of entries: final per meter-day, bills per period, corrections of either.
+
+A draft has everything but id and time; the books compare it with what stands in the log, so that a repeated
+run writes nothing and a correction touches only what changed. Every draft is a pure function of records,
+charter, tariff table and members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from controller.ledger.canonical import Json, encode
+from controller.ledger.entries import Posting
+from controller.ledger.merkle import leaf_hash, root_of
+from controller.settlement.accounts import bill_postings, closing_postings, day_postings, grid_postings
+from controller.settlement.bills import (
+    Line,
+    day_lines,
+    exact,
+    member_day_fields,
+    merge,
+    parse_member_day,
+    round_minor,
+)
+from controller.settlement.charter import Charter, Member
+from controller.settlement.intervals import PointDay
+from controller.settlement.sharing import GridDay, MemberDay, SlotTotals, grid_day, member_day, slot_totals
+from controller.settlement.tariff import LocalDay
+from devices.units import UWH_PER_WH
+
+SETTLE_DAY = "settle.day"
+SETTLE_GRID = "settle.grid"
+RUN_DAY = "run.day"
+BILL = "bill"
+RUN_BILL = "run.bill"
+RUN_KINDS = (SETTLE_DAY, SETTLE_GRID, RUN_DAY, BILL, RUN_BILL)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Who settles with whom by what: one published charter entry."""
+
+    charter: Charter
+    members: tuple[Member, ...]
+    grid_point: str
+
+    def energy_points(self) -> tuple[str, ...]:
+        """Returns the usage points whose energy is shared, the grid meter not among them."""
+        return tuple(point for member in self.members for point in member.usage_points)
+
+    def water_points(self) -> tuple[str, ...]:
+        """Returns the usage points whose water is billed."""
+        return tuple(point for member in self.members for point in member.water_points)
+
+    def points(self) -> tuple[str, ...]:
+        """Returns every usage point that a meter-day waits for."""
+        return (*self.energy_points(), *((self.grid_point,) if self.grid_point else ()), *self.water_points())
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An entry of a run before it has an id; (kind, member) names it within its period."""
+
+    kind: str
+    member: str
+    postings: tuple[Posting, ...]
+    body: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class DayResult:
+    """One settled meter-day."""
+
+    totals: SlotTotals
+    members: Mapping[str, MemberDay]
+    grid: GridDay
+    held: tuple[tuple[str, str], ...]  # (usage point, why) of what is quarantined
+    estimated: int  # slots
+    drafts: tuple[Draft, ...]  # members in order, then the grid, then the run itself
+
+
+@dataclass(frozen=True, slots=True)
+class BilledDay:
+    """What a bill needs of a settled day, read back from the log."""
+
+    day: str
+    charter: Charter
+    members: Mapping[str, MemberDay]
+    grid_cost: int
+    held: Mapping[str, Sequence[str]]  # member -> usage points that were held back
+
+
+def settle_day(
+    rules: Rules, charter_id: str, day: LocalDay, bands: Sequence[int], points: Mapping[str, PointDay]
+) -> DayResult:
+    """Returns one meter-day settled for everybody; `points` holds every expected usage point.
+
+    Raises:
+        ValueError: the tariff table and the day disagree about the number of slots.
+    """
+    if len(bands) != day.slots:
+        raise ValueError(f"{day.name} has {day.slots} slots, the tariff table {len(bands)}")
+    totals = slot_totals([points[name] for name in rules.energy_points()], day.slots)
+    members = {member.id: member_day(rules.charter, bands, totals, member, points) for member in rules.members}
+    meter = points.get(rules.grid_point)
+    grid = grid_day(rules.charter, bands, totals, meter)
+    head: dict[str, Json] = {"day": day.name, "start": day.start, "end": day.end, "charter": charter_id}
+    drafts = [
+        Draft(
+            SETTLE_DAY, member.id, day_postings(member.id, members[member.id]), _day_body(head, member, members, points)
+        )
+        for member in rules.members
+    ]
+    drafts.append(Draft(SETTLE_GRID, "", grid_postings(grid, members.values()), _grid_body(head, grid, meter)))
+    held = tuple((name, point.quarantine.value) for name in rules.points() if (point := points[name]).quarantine)
+    drafts.append(Draft(RUN_DAY, "", (), _run_body(head, totals, held, [points[name] for name in rules.points()])))
+    return DayResult(totals, members, grid, held, sum(point.estimated for point in points.values()), tuple(drafts))
+
+
+def settle_period(rules: Rules, name: str, days: Sequence[BilledDay]) -> tuple[Draft, ...]:
+    """Returns the bills of a period, one per member, and the entry that closes it.
+
+    Money is rounded once per bill; the sum of the exact amounts is rounded once too, and the difference goes
+    to the visible rounding account.
+    """
+    charter = rules.charter
+    head: dict[str, Json] = {"period": name, "days": [day.day for day in days]}
+    drafts: list[Draft] = []
+    billed = numerator = 0
+    for member in rules.members:
+        lines = merge([day_lines(day.charter, day.members[member.id]) for day in days if member.id in day.members])
+        amount = round_minor(exact(lines), charter.minor_digits)
+        billed += amount
+        numerator += exact(lines)
+        held = [[day.day, point] for day in days for point in day.held.get(member.id, ())]
+        body: dict[str, Json] = {
+            **head,
+            "member": member.id,
+            "lines": [line_fields(line) for line in lines],
+            "exact": str(exact(lines)),
+            "amount": str(amount),
+            "held": held,
+        }
+        drafts.append(Draft(BILL, member.id, bill_postings(charter, member.id, amount), body))
+    outside = round_minor(sum(day.grid_cost for day in days) * UWH_PER_WH, charter.minor_digits)
+    total = round_minor(numerator, charter.minor_digits)
+    closing: dict[str, Json] = {
+        **head,
+        "billed": str(billed),
+        "exact": str(numerator),
+        "rounding": str(total - billed),
+        "outside": str(outside),
+    }
+    drafts.append(Draft(RUN_BILL, "", closing_postings(charter, billed, total, outside), closing))
+    return tuple(drafts)
+
+
+def line_fields(line: Line) -> dict[str, Json]:
+    """Returns a bill line as the log holds it."""
+    return {"text": line.text, "quantity": str(line.quantity), "unit": line.unit, "price": str(line.price)}
+
+
+def parse_line(fields: Mapping[str, Json]) -> Line:
+    """Returns the bill line in a log body."""
+    return Line(str(fields["text"]), int(str(fields["quantity"])), str(fields["unit"]), int(str(fields["price"])))
+
+
+def parse_day(body: Mapping[str, Json]) -> MemberDay:
+    """Returns the quantities in the body of a `settle.day` entry.
+
+    Raises:
+        ValueError: they are not there.
+    """
+    quantities = body.get("quantities")
+    if not isinstance(quantities, Mapping):
+        raise ValueError("a member's day has quantities")
+    return parse_member_day(quantities)
+
+
+def _day_body(
+    head: Mapping[str, Json], member: Member, members: Mapping[str, MemberDay], points: Mapping[str, PointDay]
+) -> dict[str, Json]:
+    own = [points[name] for name in (*member.usage_points, *member.water_points)]
+    return {
+        **head,
+        "member": member.id,
+        "quantities": member_day_fields(members[member.id]),
+        "estimated": sum(point.estimated for point in own),
+        "held": [[point.point, point.quarantine.value] for point in own if point.quarantine],
+        "inputs": [_input(point) for point in own],
+    }
+
+
+def _grid_body(head: Mapping[str, Json], grid: GridDay, meter: PointDay | None) -> dict[str, Json]:
+    return {
+        **head,
+        "import_wh": str(grid.import_wh),
+        "export_wh": str(grid.export_wh),
+        "cost": str(grid.cost),
+        "estimated": grid.estimated,
+        "inputs": [] if meter is None else [_input(meter)],
+    }
+
+
+def _run_body(
+    head: Mapping[str, Json], totals: SlotTotals, held: Sequence[tuple[str, str]], points: Sequence[PointDay]
+) -> dict[str, Json]:
+    return {
+        **head,
+        "taken": list(totals.taken),
+        "given": list(totals.given),
+        "held": [[name, why] for name, why in held],
+        "estimated": [[point.point, point.estimated] for point in points if point.estimated],
+        "records": sum(point.records for point in points),
+        "input_root": root_of([leaf_hash(encode(_input(point))) for point in points]).hex(),
+    }
+
+
+def _input(point: PointDay) -> list[Json]:
+    """Returns [usage point, records, root of their leaves]: what the run commits to."""
+    return [point.point, point.records, point.root.hex()]
