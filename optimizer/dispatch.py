@@ -52,16 +52,13 @@ def dispatch(problem: Problem, layout: Layout, x: FloatArray) -> Dispatch:
         watts[job.id] = _job(job, problem.slots, starts[job.id])
     for water in problem.water:
         columns = layout.water[water.tank_id]
-        on = [value > 0.5 for value in x[columns.on].tolist()]
-        watts[water.pump_id] = tuple(round(water.pump_kw * W_PER_KW) * run for run in on)
+        watts[water.pump_id] = _pump(water, x[columns.run].tolist())
         unserved[water.tank_id] = _clean(x, columns.unserved, np.array(water.demand_kl) - np.array(water.lifeline_kl))
         drawn = _job_water(problem, starts) if water is problem.water[0] else [0.0] * problem.slots
-        level[water.tank_id] = _levels(water, problem.slot_h, on, unserved[water.tank_id], drawn)
+        level[water.tank_id] = _levels(water, problem.slot_h, watts[water.pump_id], unserved[water.tank_id], drawn)
     on_off = {name: tuple(w != 0 for w in series) for name, series in watts.items()}
     for genset in problem.gensets:
         on_off[genset.id] = tuple(value > 0.5 for value in x[layout.gensets[genset.id].on].tolist())
-    for water in problem.water:
-        on_off[water.pump_id] = tuple(value > 0.5 for value in x[layout.water[water.tank_id].on].tolist())
     for job in problem.jobs:
         on_off[job.id] = _running(job, problem.slots, starts[job.id])
     curtailed = _clean(x, layout.load.curtailed, np.array(problem.pv_kw))
@@ -149,9 +146,14 @@ def _job_water(problem: Problem, starts: dict[AssetId, int | None]) -> list[floa
     return drawn
 
 
-def _levels(water: WaterSystem, h: float, on: list[bool], unserved: Series, drawn: list[float]) -> Series:
+def _pump(water: WaterSystem, run: list[float]) -> tuple[int, ...]:
+    return tuple(round(water.pump_kw * W_PER_KW * part) for part in run)
+
+
+def _levels(water: WaterSystem, h: float, watts: tuple[int, ...], unserved: Series, drawn: list[float]) -> Series:
     level, levels = water.level_now_kl, list[float]()
-    for t, run in enumerate(on):
+    for t, w in enumerate(watts):
+        run = w / round(water.pump_kw * W_PER_KW)
         level += water.pump_flow_kl_per_h * h * run - (water.demand_kl[t] - unserved[t]) - drawn[t]
         levels.append(level)
     return tuple(levels)

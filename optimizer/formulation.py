@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from optimizer import energy, water, work
-from optimizer.arrays import Assembly, Coupling, FloatArray, Model
+from optimizer.arrays import Assembly, Coupling, FloatArray, IntArray, Model
 from optimizer.energy import GRID, BatteryColumns, Exclusive, GensetColumns, LoadColumns, Pair
 from optimizer.problem import AssetId, Problem
 from optimizer.water import WaterColumns
@@ -31,9 +31,13 @@ class Layout:
 
 
 def formulate(
-    problem: Problem, exclusive: Exclusive = frozenset(), *, elastic: bool = False
+    problem: Problem, exclusive: Exclusive = frozenset(), *, blocks: bool = False, elastic: bool = False
 ) -> tuple[Model, Layout]:
-    """Returns the MILP of a valid problem; with `elastic`, lifelines may go unserved at no cost."""
+    """Returns the MILP of a valid problem; with `elastic`, lifelines may go unserved at no cost.
+
+    Its linear relaxation has a point exactly when it has one: gensets may always run where the past does not
+    bind them, jobs may be skipped, and pumps are fractions. So the relaxation decides what is impossible.
+    """
     assembly = Assembly()
     net = np.array(problem.load_kw) - np.array(problem.pv_kw)
     coupling = Coupling(
@@ -45,7 +49,7 @@ def formulate(
         coupling,
         energy.add_load(assembly, coupling, problem, elastic=elastic),
         {b.id: energy.add_battery(assembly, coupling, problem, b, early) for b in problem.batteries},
-        {g.id: energy.add_genset(assembly, coupling, problem, g) for g in problem.gensets},
+        {g.id: energy.add_genset(assembly, coupling, problem, g, blocks=blocks) for g in problem.gensets},
         {w.tank_id: water.add_water(assembly, coupling, problem, w, elastic=elastic) for w in problem.water},
         {c.id: work.add_charger(assembly, coupling, problem, c) for c in problem.chargers},
         {j.id: work.add_job(assembly, coupling, problem, j) for j in problem.jobs},
@@ -88,15 +92,22 @@ def lifelines_only(model: Model, layout: Layout) -> Model:
     return replace(model, cost=cost)
 
 
+def relaxed(model: Model) -> Model:
+    """Returns the linear relaxation."""
+    return replace(model, integer=np.zeros_like(model.integer))
+
+
 def integers_fixed(model: Model, x: FloatArray) -> Model:
     """Returns the LP that is left when every integer keeps its value: its duals are the prices."""
-    fixed = np.round(x)
-    return replace(
-        model,
-        lower=np.where(model.integer, fixed, model.lower),
-        upper=np.where(model.integer, fixed, model.upper),
-        integer=np.zeros_like(model.integer),
-    )
+    at = np.flatnonzero(model.integer)
+    return relaxed(fixed(model, at, np.round(x[at])))
+
+
+def fixed(model: Model, columns: IntArray, values: FloatArray) -> Model:
+    """Returns the model with some columns held at given values."""
+    lower, upper = model.lower.copy(), model.upper.copy()
+    lower[columns] = upper[columns] = values
+    return replace(model, lower=lower, upper=upper)
 
 
 def _both(one: FloatArray, other: FloatArray) -> list[int]:

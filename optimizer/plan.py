@@ -76,7 +76,7 @@ class Plan:
     cost: float  # objective in money, terminal values credited
     bound: float  # best proven lower bound on cost
     violations: Mapping[str, float] = field(default_factory=dict[str, float])  # named slack -> priced amount
-    status: str = "optimal"  # or "limit": stopped by time, nodes or gap
+    status: str = "optimal"  # proven within the asked gap; "feasible": not proven; "limit": time or nodes ran out
     seconds: float = 0.0
 
     def slot(self, now: Instant) -> int | None:

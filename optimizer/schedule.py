@@ -11,7 +11,7 @@ from optimizer.plan import Plan, Reason, StorageStep, UnitStep
 from optimizer.problem import AssetId, Battery, Problem
 
 
-def make_plan(problem: Problem, dispatched: Dispatch, prices: Prices, bound: float, status: str) -> Plan:
+def make_plan(problem: Problem, dispatched: Dispatch, prices: Prices, bound: float) -> Plan:
     """Returns the plan; `bound` is lowered to the cost where rounding to watts went below it."""
     cost, violations = cost_of(problem, dispatched)
     return Plan(
@@ -28,7 +28,6 @@ def make_plan(problem: Problem, dispatched: Dispatch, prices: Prices, bound: flo
         cost=cost,
         bound=min(bound, cost),
         violations=violations,
-        status=status,
     )
 
 

@@ -1,29 +1,56 @@
-"""The one entry of the planner: solve(problem, stop, seed, warm_start) -> Plan | Infeasible. Pure."""
+"""The one entry of the planner: solve(problem, stop, seed, warm_start) -> Plan | Infeasible. Pure.
+
+Three small steps: the linear relaxation says what is impossible and bounds the cost; a MILP with pumps as
+fractions of slots commits gensets (in hours) and jobs; then pumps get whole slots at the prices of that plan
+and the LP with all decisions fixed gives the plan and the prices in its reasons.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from optimizer import engine, shortage
-from optimizer.arrays import Model
+from optimizer.arrays import FloatArray, IntArray, Model
 from optimizer.dispatch import dispatch
-from optimizer.engine import Outcome, Solution
+from optimizer.energy import Exclusive
+from optimizer.engine import NoPlanFound, Outcome, Solution
 from optimizer.explain import Prices
 from optimizer.formulation import (
     Layout,
     conflicts,
     every_slot,
+    fixed,
     formulate,
     integers_fixed,
     lifelines_only,
+    relaxed,
 )
 from optimizer.plan import Infeasible, Plan
 from optimizer.problem import Problem, Stop
 from optimizer.schedule import make_plan
 from optimizer.validation import validate
+from optimizer.water import whole_slots
 
 _ROUNDS = 3
 """Solves that add binaries only where flows collide; after that every slot gets one."""
+
+_EXACT = Stop(seconds=None, gap=0.0, nodes=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Solved:
+    """A solution with its layout, the LP's duals, and the flow pairs that needed binaries."""
+
+    layout: Layout
+    solution: Solution
+    exclusive: Exclusive
+    complete: bool  # no limit was hit on the way
+
+
+_Restriction = Callable[[Model, Layout], Model]
 
 
 def solve(problem: Problem, stop: Stop, seed: int, warm_start: Plan | None = None) -> Plan | Infeasible:
@@ -33,57 +60,133 @@ def solve(problem: Problem, stop: Stop, seed: int, warm_start: Plan | None = Non
     engine (HiGHS through MathOpt) takes none.
 
     Raises:
-        NoPlanFound: time or nodes ran out before any plan was known.
+        NoPlanFound: time ran out before any plan was known.
         SolverRefused: the engine broke down.
     """
     del warm_start
     broken = validate(problem)
     if broken:
         return Infeasible(tuple(broken))
-    model, layout, solution = _best(problem, stop, seed)
-    if solution.outcome is Outcome.INFEASIBLE:
-        return Infeasible(_why_infeasible(problem, stop, seed))
-    return _finished(problem, model, layout, solution, seed)
-
-
-def _best(problem: Problem, stop: Stop, seed: int) -> tuple[Model, Layout, Solution]:
-    """Solves, adding binaries where a solution uses two flows at once that exclude each other."""
-    exclusive: frozenset = frozenset()
-    spent = 0.0
-    for round_ in range(_ROUNDS + 1):
-        model, layout = formulate(problem, exclusive)
-        solution = engine.run(model, _left(stop, spent), seed)
-        spent += solution.seconds
-        if solution.outcome is Outcome.INFEASIBLE:
-            break
-        found = conflicts(problem, layout, solution.x) - exclusive
-        if not found:
-            break
-        exclusive |= found
-        if round_ == _ROUNDS - 1:
-            exclusive = every_slot(problem, exclusive)
-    return model, layout, solution
+    model, layout = formulate(problem)
+    relaxation = engine.run(relaxed(model), replace(_EXACT, seconds=stop.seconds), seed)
+    if relaxation.outcome is Outcome.INFEASIBLE:
+        return Infeasible(_why_infeasible(problem, seed))
+    bound = float(model.cost @ relaxation.x)
+    committed = _commit(problem, layout, relaxation.x, _left(stop, relaxation.seconds), seed)
+    return _plan(problem, _pump(problem, committed, seed), bound, stop)
 
 
 def _left(stop: Stop, spent: float) -> Stop:
     return stop if stop.seconds is None else replace(stop, seconds=max(stop.seconds - spent, 0.1))
 
 
-def _finished(problem: Problem, model: Model, layout: Layout, solution: Solution, seed: int) -> Plan:
-    """Returns the plan of an incumbent, made exact and priced by the LP with its integers fixed."""
-    fixed = engine.run(integers_fixed(model, solution.x), Stop(None, 0.0, None), seed)
-    exact = solution if fixed.outcome is Outcome.INFEASIBLE else fixed
-    duals = fixed.duals if len(fixed.duals) else solution.duals
-    h = problem.slot_h
+def _commit(problem: Problem, layout: Layout, x: FloatArray, stop: Stop, seed: int) -> _Solved:
+    """Returns a plan with gensets and jobs decided. A genset that the relaxation leaves off stays off."""
+    unused = {g.id for g in problem.gensets if x[layout.gensets[g.id].on].max() < 1e-6}
+
+    def restrict(model: Model, layout: Layout) -> Model:
+        for name in unused:
+            model = _hold(model, layout.gensets[name].on, 0.0)
+        return model
+
+    try:
+        return _exclusively(problem, restrict, frozenset(), stop, seed, blocks=True)
+    except NoPlanFound:
+        solved = _exclusively(problem, _always_possible, frozenset(), _EXACT, seed)
+        return replace(solved, complete=False)
+
+
+def _always_possible(model: Model, layout: Layout) -> Model:
+    """Returns the model with gensets on wherever they may be and all jobs skipped: dear, but a plan."""
+    for genset in layout.gensets.values():
+        model = fixed(model, genset.on, model.upper[genset.on])
+    for job in layout.jobs.values():
+        model = _hold(model, job.start, 0.0)
+    return model
+
+
+def _hold(model: Model, columns: IntArray, value: float) -> Model:
+    return fixed(model, columns, np.full(len(columns), value))
+
+
+def _exclusively(
+    problem: Problem, restrict: _Restriction, exclusive: Exclusive, stop: Stop, seed: int, *, blocks: bool = False
+) -> _Solved:
+    """Solves until no two flows collide that exclude each other, then fixes all integers for the duals."""
+    for round_ in range(_ROUNDS + 1):
+        model, layout = formulate(problem, exclusive, blocks=blocks)
+        model = restrict(model, layout)
+        solution = engine.run(model, stop, seed)
+        stop = _left(stop, solution.seconds)
+        found = conflicts(problem, layout, solution.x) - exclusive
+        if not found:
+            break
+        exclusive |= found
+        if round_ == _ROUNDS - 1:
+            exclusive = every_slot(problem, exclusive)
+    complete = solution.outcome is Outcome.OPTIMAL
+    if model.integer.any():
+        solution = engine.run(integers_fixed(model, solution.x), _EXACT, seed)
+    return _Solved(layout, solution, exclusive, complete)
+
+
+def _pump(problem: Problem, solved: _Solved, seed: int) -> _Solved:
+    """Returns the plan with pumps running whole slots, everything else re-planned around them."""
+    if not problem.water:
+        return solved
+    layout, x = solved.layout, solved.solution.x
+    price = _power_prices(problem, solved)
+    runs = {
+        w.tank_id: whole_slots(w, problem.slot_h, _drawn(problem, solved, at), price)
+        for at, w in enumerate(problem.water)
+    }
+    decided = {name: np.round(x[layout.gensets[name].on]) for name in layout.gensets}
+    started = {name: np.round(x[layout.jobs[name].start]) for name in layout.jobs}
+
+    def restrict(model: Model, layout: Layout) -> Model:
+        integer = model.integer.copy()
+        for name, genset in layout.gensets.items():
+            model = fixed(model, genset.on, decided[name])
+            integer[genset.on] = False
+        for name, job in layout.jobs.items():
+            model = fixed(model, job.start, started[name])
+            integer[job.start] = False
+        for tank, run in runs.items():
+            if run is not None:
+                model = fixed(model, layout.water[tank].run, run)
+        return replace(model, integer=integer)
+
+    again = _exclusively(problem, restrict, solved.exclusive, _EXACT, seed)
+    return replace(again, complete=solved.complete)
+
+
+def _drawn(problem: Problem, solved: _Solved, at: int) -> FloatArray:
+    """Returns what leaves one tank in each slot of a solved plan [kL]."""
+    water = problem.water[at]
+    drawn = np.array(water.demand_kl) - solved.solution.x[solved.layout.water[water.tank_id].unserved]
+    for job in problem.jobs if at == 0 else ():
+        starts = np.round(solved.solution.x[solved.layout.jobs[job.id].start])
+        for offset, kl in enumerate(job.water_kl):
+            drawn[job.earliest_slot + offset : job.latest_slot + 1 + offset] += kl * starts
+    return drawn
+
+
+def _power_prices(problem: Problem, solved: _Solved) -> FloatArray:
+    """Returns what one kWh of load more would cost in each slot."""
+    return solved.solution.duals[solved.layout.coupling.balance] / problem.slot_h
+
+
+def _plan(problem: Problem, solved: _Solved, bound: float, stop: Stop) -> Plan:
     prices = Prices(
-        tuple((duals[layout.coupling.balance] / h).tolist()),
-        {b.id: tuple(duals[layout.batteries[b.id].soc_rows].tolist()) for b in problem.batteries},
+        tuple(_power_prices(problem, solved).tolist()),
+        {b.id: tuple(solved.solution.duals[solved.layout.batteries[b.id].soc_rows].tolist()) for b in problem.batteries},
     )
-    return make_plan(problem, dispatch(problem, layout, exact.x), prices, solution.bound, solution.outcome.value)
+    plan = make_plan(problem, dispatch(problem, solved.layout, solved.solution.x), prices, bound)
+    proven = plan.cost - plan.bound <= stop.gap * max(abs(plan.cost), 1.0)
+    return replace(plan, status="optimal" if proven else "feasible" if solved.complete else "limit")
 
 
-def _why_infeasible(problem: Problem, stop: Stop, seed: int) -> tuple[str, ...]:
+def _why_infeasible(problem: Problem, seed: int) -> tuple[str, ...]:
     model, layout = formulate(problem, elastic=True)
-    solution = engine.run(lifelines_only(model, layout), replace(stop, gap=1e-6), seed)
-    found = shortage.reasons(problem, layout, solution.x) if len(solution.x) else ()
-    return found or ("the engine found no plan and no lifeline that is short: a fault of the planner",)
+    solution = engine.run(relaxed(lifelines_only(model, layout)), _EXACT, seed)
+    return shortage.reasons(problem, layout, solution.x)

@@ -137,6 +137,8 @@ def _water(water: WaterSystem, n: int) -> Iterator[str]:
     yield from _at_most(f"{at}.lifeline_kl", water.lifeline_kl, "demand_kl", water.demand_kl)
     if broken:
         return
+    if water.pump_kw < 0.001:
+        yield f"{water.pump_id}: pump_kw is {water.pump_kw}; less than a watt cannot be planned"
     if not 0.0 < water.high_kl <= water.volume_kl or water.reserve_kl > water.high_kl:
         yield f"{at}: reserve {water.reserve_kl}, high {water.high_kl}, volume {water.volume_kl} kL are not in order"
     if water.level_now_kl > water.volume_kl:
