@@ -59,7 +59,7 @@ def build_village(
 
 def _add_machines(village: Village, one: Mapping[DeviceKind, DeviceSpec | None], seed: int) -> None:
     if (spec := one[DeviceKind.BATTERY]) is not None:
-        village.battery = Battery.of(spec, _offset(seed, spec.id, "in"))
+        village.battery = Battery.of(spec, _offset(seed, spec.id, "in"), _offset(seed, spec.id, "out"))
     if (spec := one[DeviceKind.GENSET]) is not None:
         village.genset = Genset.of(spec, _offset(seed, spec.id, "out") // GENSET_COUNT_MS * GENSET_COUNT_MS)
     if (spec := one[DeviceKind.PUMP]) is not None:

@@ -90,20 +90,21 @@ class Battery:
     set_w: int | None = None  # by the sign rule; None: no lease, does nothing by itself
     lease_until: int = NEVER
     reversion_w: int | None = 0
+    reversion_s: int = 0
     power_w: int = 0
 
     @classmethod
-    def of(cls, spec: DeviceSpec, offset: int) -> Battery:
-        """Returns the battery of a site; `offset` [W ms] is what its registers show at the start."""
+    def of(cls, spec: DeviceSpec, imported: int, exported: int) -> Battery:
+        """Returns the battery of a site; its registers [W ms] have a past."""
         ppm = tuple(round(rating(spec, f"{way}_efficiency", 0.955) * PPM) for way in ("charge", "discharge"))
         limits = rating(spec, "soc_min", 0.0), rating(spec, "soc_max", 1.0)
         cells = Cells.of(rating(spec, "energy_wh", 10_000), simulated(spec, "soc", 0.5), limits, (ppm[0], ppm[1]))
         powers = [round(rating(spec, f"{way}_w_max", 5_000)) for way in ("charge", "discharge")]
-        return cls(cells, powers[0], powers[1], offset, offset)
+        return cls(cells, powers[0], powers[1], imported, exported)
 
     def lease(self, watts: int | None, now: int, seconds: int, reversion_w: int | None) -> None:
         """Takes a setpoint; `seconds` 0 means for good. Afterwards `reversion_w` holds (None: nothing)."""
-        self.set_w, self.reversion_w = watts, reversion_w
+        self.set_w, self.reversion_w, self.reversion_s = watts, reversion_w, seconds
         self.lease_until = now + seconds * 1000 if seconds else NEVER
 
     def expire(self, now: int) -> None:

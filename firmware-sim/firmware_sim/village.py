@@ -58,6 +58,7 @@ class Plant:
     exported: int
     limit_ppm: int = PPM
     lease_until: int = NEVER
+    reversion_s: int = 0
     enabled: bool = False
     dead: bool = False
     offered_w: int = 0

@@ -1,0 +1,144 @@
+"""The simulated fleet of one site: physics, bus and vehicles behind the seam `devices.simulated.Fleet`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from devices.clock import SECOND_MS, Instant
+from devices.model import BusFault, DeviceKind, DeviceSpec, Message
+from devices.simulated import Fleet, Truth
+from firmware_sim.build import build_village
+from firmware_sim.bus import make_device
+from firmware_sim.happenings import happen
+from firmware_sim.images import Device
+from firmware_sim.profiles import Profiles, load_built_in, load_csv
+from firmware_sim.state import ForeignState, dump_village, restore_village
+from firmware_sim.vehicles import Vehicle
+from firmware_sim.village import Village
+
+STATE_VERSION = 1
+VEHICLES = (DeviceKind.ROBOT, DeviceKind.DRONE)
+
+
+class VillageFleet:
+    """Every simulated device of a site; see `devices.simulated.Fleet`."""
+
+    def __init__(self, village: Village, devices: Sequence[DeviceSpec]) -> None:
+        self.village = village
+        self.bus: dict[tuple[str, int], Device] = {}
+        self.faults: dict[str, Device] = {}
+        moving = sorted((spec for spec in devices if spec.kind in VEHICLES), key=lambda s: s.kind is DeviceKind.DRONE)
+        self.vehicles = [
+            Vehicle.of(spec, village.docks[i], village.water, Instant(village.at)) for i, spec in enumerate(moving)
+        ]
+        for spec in devices:
+            if spec.kind not in VEHICLES:
+                device = make_device(village, spec)
+                self.bus[spec.endpoint, spec.unit] = self.faults[spec.id] = device
+
+    def advance(self, now: Instant) -> None:
+        """Integrates the physics up to `now`; vehicles cut the steps where one of them does something else."""
+        village = self.village
+        while village.at < now:
+            end = now
+            for vehicle in self.vehicles:
+                end = min(end, vehicle.next_change())
+            village.advance(max(end, village.at + 1))
+            for vehicle in self.vehicles:
+                vehicle.advance(Instant(village.at))
+
+    def read(self, endpoint: str, unit: int, function: int, address: int, count: int) -> Sequence[int] | BusFault:
+        """Answers a Modbus read; an absent unit is silence."""
+        device = self.bus.get((endpoint, unit))
+        return BusFault.TIMEOUT if device is None else device.read(function, address, count, self.village.at)
+
+    def write(self, endpoint: str, unit: int, function: int, address: int, values: Sequence[int]) -> BusFault | None:
+        """Takes a Modbus write; an absent unit is silence."""
+        device = self.bus.get((endpoint, unit))
+        return BusFault.TIMEOUT if device is None else device.write(function, address, values)
+
+    def receive(self, message: Message) -> None:
+        """Hands a message to the vehicle that its topic names."""
+        for vehicle in self.vehicles:
+            if message.topic.startswith(vehicle.topic_prefix):
+                vehicle.receive(message, Instant(self.village.at))
+
+    def messages(self) -> list[Message]:
+        """Returns and forgets what the vehicles want published."""
+        return [message for vehicle in self.vehicles for message in vehicle.take_messages()]
+
+    def next_deadline(self) -> Instant:
+        """Returns when a vehicle has something to say or do next; a day ahead without vehicles."""
+        idle = self.village.at + 86_400 * SECOND_MS
+        return Instant(max(min((v.next_deadline() for v in self.vehicles), default=idle), self.village.at + 1))
+
+    def happen(self, name: str, arguments: Mapping[str, str | float]) -> None:
+        """Makes a named happening true from now on."""
+        happen(self.village, self.faults, self.vehicles, name, arguments)
+
+    def truth(self) -> Truth:
+        """Returns the energies so far."""
+        return self.village.truth()
+
+    def save(self) -> str:
+        """Returns the whole state as JSON text."""
+        state = {
+            "version": STATE_VERSION,
+            **dump_village(self.village),
+            "vehicles": {vehicle.spec.id: vehicle.dump() for vehicle in self.vehicles},
+        }
+        return json.dumps(state, separators=(",", ":"))
+
+    def load(self, text: str) -> None:
+        """Goes on from a saved state.
+
+        Raises:
+            ForeignState: the text is no state of this site and version.
+        """
+        try:
+            state: object = json.loads(text)
+        except ValueError as error:
+            raise ForeignState(f"saved state is not JSON ({error}): delete the state file to start anew") from error
+        if not isinstance(state, dict) or cast("dict[str, object]", state).get("version") != STATE_VERSION:
+            raise ForeignState("saved state is of another version: delete the state file to start anew")
+        table = cast("dict[str, object]", state)
+        restore_village(self.village, table)
+        vehicles = cast("dict[str, object]", table.get("vehicles", {}))
+        for vehicle in self.vehicles:
+            vehicle.restore(vehicles.get(vehicle.spec.id), Instant(self.village.at))
+        for device in self.bus.values():
+            for segment in device.segments:
+                segment.made_at = -1
+
+
+class Factory:
+    """The object behind the entry point `atoll.fleet`."""
+
+    def __init__(self) -> None:
+        self._built_in: Profiles | None = None
+
+    def build(self, devices: Sequence[DeviceSpec], start: Instant, seed: int, profiles: str | None) -> Fleet:
+        """Returns a fleet at `start`.
+
+        Raises:
+            ProfileProblems: the CSV is broken.
+            LookupError: a device of the site has no simulated counterpart or no profile column.
+        """
+        data = self._year() if profiles is None else load_csv(profiles, devices)
+        return VillageFleet(build_village(devices, start, seed, data, self._year), devices)
+
+    def serve(self, fleet: Fleet, run_json: str, broker: str, state_file: str) -> None:
+        """Runs the fleet on real wires until SIGTERM."""
+        from firmware_sim.live import serve  # pymodbus and paho are only needed here
+
+        serve(fleet, run_json, broker, state_file)
+
+    def _year(self) -> Profiles:
+        if self._built_in is None:
+            self._built_in = load_built_in()
+        return self._built_in
+
+
+factory = Factory()

@@ -1,0 +1,136 @@
+"""What every device would report, by our point names, units and signs (devices/units.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from devices.clock import HOUR_MS, MINUTE_MS
+from devices.model import DeviceKind, DeviceSpec
+from firmware_sim.machines import FUEL_PER_L, PPM, Battery, Charger, Genset, wh
+from firmware_sim.village import Meter, Plant, Village
+from firmware_sim.water import PER_ML, Pump
+
+Getter = Callable[[], float | None]
+"""Returns a point's value as of the village's instant; None = the device has none to give."""
+
+NOMINAL_V = 231.0
+V_PER_W = 0.00012
+"""Voltage drop of the feeder: 5 V at 40 kW."""
+
+
+def getters(village: Village, spec: DeviceSpec) -> Mapping[str, Getter]:
+    """Returns the standard points of one device.
+
+    Raises:
+        LookupError: a kind that has no place on a bus (robot, drone), or a device that the village lacks.
+    """
+    match spec.kind:
+        case DeviceKind.GRID:
+            return _grid(village)
+        case DeviceKind.METER:
+            return _meter(village, next(m for m in village.meters if m.id == spec.id))
+        case DeviceKind.PV:
+            return _plant(village, next(p for p in village.plants if p.id == spec.id))
+        case DeviceKind.TANK:
+            return {"level": lambda: village.water.fraction}
+        case DeviceKind.WATER_METERS:
+            return {f"{name}_ml": _channel(village, i) for i, name in enumerate(village.water.names)}
+        case _:
+            return _machine(village, spec.kind)
+
+
+def _machine(village: Village, kind: DeviceKind) -> Mapping[str, Getter]:
+    if kind is DeviceKind.BATTERY and village.battery is not None:
+        return _battery(village.battery)
+    if kind is DeviceKind.GENSET and village.genset is not None:
+        return _genset(village.genset)
+    if kind is DeviceKind.PUMP and village.pump is not None:
+        return _pump(village.pump)
+    if kind is DeviceKind.CHARGER and village.charger is not None:
+        return _charger(village.charger)
+    raise LookupError(f"no simulated {kind} on a bus")
+
+
+def volts(village: Village) -> float:
+    """Returns the voltage in the village [V]: lower the more is imported; 0 in a black-out."""
+    if village.grid_present:
+        return NOMINAL_V + village.grid_w * V_PER_W
+    return NOMINAL_V - 1 if any(meter.connected for meter in village.meters) else 0.0
+
+
+def _grid(village: Village) -> Mapping[str, Getter]:
+    def hertz() -> float:
+        return 50 + (village.at // 1000 * 7919 % 41 - 20) / 1000 if village.grid_present else 0.0
+
+    imported, exported = village.grid_offsets
+    return {
+        "W": lambda: village.grid_w,
+        "import_wh": lambda: wh(imported + village.sums.imported),
+        "export_wh": lambda: wh(exported + village.sums.exported),
+        "V": lambda: volts(village) if village.grid_present else 0.0,
+        "hz": hertz,
+    }
+
+
+def _meter(village: Village, meter: Meter) -> Mapping[str, Getter]:
+    def imported() -> int:
+        return (meter.imported + max(meter.net_w, 0) * (village.at - village.segment)) // HOUR_MS
+
+    def exported() -> int:
+        return (meter.exported + max(-meter.net_w, 0) * (village.at - village.segment)) // HOUR_MS
+
+    def connected_v() -> float:
+        return volts(village) if meter.connected else 0.0
+
+    return {"W": lambda: meter.net_w, "import_wh": imported, "export_wh": exported, "V": connected_v}
+
+
+def _plant(village: Village, plant: Plant) -> Mapping[str, Getter]:
+    return {
+        "W": lambda: -plant.power_w,
+        "export_wh": lambda: (plant.exported + plant.power_w * (village.at - village.segment)) // HOUR_MS,
+        "limit": lambda: plant.limit_ppm / PPM if plant.enabled else 1.0,
+    }
+
+
+def _channel(village: Village, channel: int) -> Getter:
+    return lambda: village.water.register_ml(channel, village.at)
+
+
+def _battery(battery: Battery) -> Mapping[str, Getter]:
+    return {
+        "W": lambda: battery.power_w,
+        "soc": lambda: battery.cells.soc,
+        "import_wh": lambda: wh(battery.imported),
+        "export_wh": lambda: wh(battery.exported),
+        "setpoint": lambda: battery.set_w or 0,
+    }
+
+
+def _genset(genset: Genset) -> Mapping[str, Getter]:
+    return {
+        "W": lambda: -genset.power_w,
+        "export_wh": lambda: wh(genset.exported),
+        "running": lambda: float(genset.running),
+        "fuel": lambda: genset.fuel / genset.tank if genset.tank >= FUEL_PER_L else 0.0,
+        "setpoint": lambda: -genset.target_w,
+    }
+
+
+def _pump(pump: Pump) -> Mapping[str, Getter]:
+    return {
+        "W": lambda: pump.power_w,
+        "import_wh": lambda: wh(pump.imported),
+        "flow_lpm": lambda: pump.flow * MINUTE_MS / PER_ML / 1000 if pump.flowing else 0.0,
+        "on": lambda: float(pump.on),
+    }
+
+
+def _charger(charger: Charger) -> Mapping[str, Getter]:
+    return {
+        "W": lambda: charger.power_w + charger.dock_w,
+        "import_wh": lambda: wh(charger.imported),
+        "soc": lambda: charger.cells.soc if charger.connected else None,
+        "connected": lambda: float(charger.connected),
+        "setpoint": lambda: charger.set_w,
+    }

@@ -1,0 +1,103 @@
+"""A village's state as plain JSON values and back. Only what moves is kept; ratings come from the site."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from devices.clock import Instant
+from devices.model import DeviceId
+from devices.simulated import HomeDay
+from firmware_sim.village import Village
+
+METER = ("imported", "exported", "stuck", "demanded", "served")
+PLANT = ("exported", "limit_ppm", "lease_until", "reversion_s", "enabled", "dead")
+BATTERY = ("imported", "exported", "set_w", "lease_until", "reversion_w", "reversion_s")
+GENSET = ("fuel", "exported", "target_w", "wanted", "ready_at", "running", "broken")
+CHARGER = ("imported", "connected", "set_w", "lease_until", "next_move", "trips")
+PUMP = ("imported", "on", "dry", "lease_until")
+WATER = ("level", "registers", "demanded", "delivered", "irrigated", "leak")
+SUMS = ("pv", "imported", "exported", "genset", "load", "battery_in", "battery_out", "unserved")
+VILLAGE = ("at", "grid_present", "grid_offsets", "day_marks", "day_start")
+
+
+class ForeignState(ValueError):
+    """A saved state that does not belong to this site or version."""
+
+
+def dump(thing: object, names: Sequence[str]) -> dict[str, object]:
+    """Returns the named attributes."""
+    return {name: getattr(thing, name) for name in names}
+
+
+def restore(thing: object, names: Sequence[str], saved: object) -> None:
+    """Sets the named attributes.
+
+    Raises:
+        ForeignState: one is missing or of another type.
+    """
+    if not isinstance(saved, dict):
+        raise ForeignState(f"saved state has no table for {type(thing).__name__}: delete the state file to start anew")
+    table = cast("dict[str, object]", saved)
+    for name in names:
+        if name not in table:
+            raise ForeignState(f"saved state lacks {type(thing).__name__}.{name}: delete the state file to start anew")
+        old, new = getattr(thing, name), table[name]
+        setattr(thing, name, tuple(cast("list[object]", new)) if isinstance(old, tuple) else new)
+
+
+def dump_village(village: Village) -> dict[str, object]:
+    """Returns the state as of the village's instant."""
+    village.settle()
+    village.water.settle(village.at)
+    parts: dict[str, object] = {
+        "village": dump(village, VILLAGE),
+        "sums": dump(village.sums, SUMS),
+        "meters": {meter.id: dump(meter, METER) for meter in village.meters},
+        "plants": {plant.id: dump(plant, PLANT) for plant in village.plants},
+        "water": dump(village.water, WATER),
+        "home_days": [
+            [d.home, d.day, d.demand_wh, d.served_wh, d.demand_ml, d.served_ml] for d in village.home_days
+        ],
+    }
+    if village.battery is not None:
+        parts["battery"] = dump(village.battery, BATTERY) | {"energy": village.battery.cells.energy}
+    if village.genset is not None:
+        parts["genset"] = dump(village.genset, GENSET)
+    if village.charger is not None:
+        parts["charger"] = dump(village.charger, CHARGER) | {"energy": village.charger.cells.energy}
+    if village.pump is not None:
+        parts["pump"] = dump(village.pump, PUMP)
+    return parts
+
+
+def restore_village(village: Village, saved: Mapping[str, object]) -> None:
+    """Puts a village into a saved state; the next advance integrates from its instant.
+
+    Raises:
+        ForeignState: the state is of another site or version.
+    """
+    for kind, things, names in (("meters", village.meters, METER), ("plants", village.plants, PLANT)):
+        table = cast("dict[str, object]", saved.get(kind, {}))
+        if sorted(table) != sorted(thing.id for thing in things):
+            raise ForeignState(f"saved {kind} are {sorted(table)}, the site's differ: delete the state file")
+        for thing in things:
+            restore(thing, names, table[thing.id])
+    restore(village, VILLAGE, saved.get("village"))
+    restore(village.sums, SUMS, saved.get("sums"))
+    restore(village.water, WATER, saved.get("water"))
+    for name, machine, names in (
+        ("battery", village.battery, BATTERY),
+        ("genset", village.genset, GENSET),
+        ("charger", village.charger, CHARGER),
+        ("pump", village.pump, PUMP),
+    ):
+        if machine is not None:
+            restore(machine, names, saved.get(name))
+    for name, machine in (("battery", village.battery), ("charger", village.charger)):
+        if machine is not None:
+            restore(machine.cells, ("energy",), saved.get(name))
+    rows = cast("list[tuple[str, int, int, int, int, int]]", saved.get("home_days", []))
+    village.home_days = [HomeDay(DeviceId(home), Instant(day), *rest) for home, day, *rest in rows]
+    village.segment = village.water.since = village.at
+    village.next_slot = village.next_event = village.at
