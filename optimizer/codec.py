@@ -25,7 +25,7 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What the planner child is asked."""
+    """What the planner child is asked; `number` comes back in the answer."""
 
     number: int
     problem: Problem
