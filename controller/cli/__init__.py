@@ -84,7 +84,4 @@ def exit_code(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as refusal:
         refusal.show()
         return refusal.exit_code
-    except BrokenPipeError:  # the reader of our output has gone: `atoll ledger show | head`
-        sys.stdout = None
-        return ExitCode.OK
     return returned if isinstance(returned, int) else ExitCode.OK

@@ -26,6 +26,7 @@ CHECKS = (
     Check("ruff format", "laid out alike", ("ruff", "format", "--check", "--quiet")),
     Check("ruff check", "no finding", ("ruff", "check", "--quiet")),
     Check("basedpyright", "strict types hold", ("basedpyright", "--level", "error")),
+    Check("  tests", "types hold", ("basedpyright", "--level", "error", "--project", "tests")),
     Check("import-linter", "imports flow down", ("lint-imports", "--no-cache")),
     Check("deptry", "dependencies are those used", ("deptry", ".", "--no-ansi")),
     Check("vulture", "no dead code", ("vulture",)),
