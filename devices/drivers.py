@@ -27,6 +27,11 @@ class Driver(Protocol):
         """Returns the reads of one poll."""
         ...
 
+    @property
+    def reverts(self) -> bool:
+        """Returns whether a write carries the device's own reversion timer, which must be set again in time."""
+        ...
+
     def rollover(self, point: str, last: Sequence[Registers | None]) -> int:
         """Returns the value at which a counting point starts again from 0 [the point's unit], 0 if it never does."""
         ...
@@ -148,6 +153,11 @@ class SunspecDriver:
     def blocks(self) -> tuple[Block, ...]:
         """Returns one read per model: the span from the first wanted register to the last."""
         return self._blocks
+
+    @property
+    def reverts(self) -> bool:
+        """Returns True: models 123 and 704 have reversion timers."""
+        return True
 
     @staticmethod
     def _block(at: ModelAt, mappings: Sequence[SunspecPoint]) -> Block:

@@ -142,6 +142,11 @@ class ProfileDriver:
         """Returns the block reads of one poll."""
         return self._blocks
 
+    @property
+    def reverts(self) -> bool:
+        """Returns False: what a profile writes stands until it is written again or the keep-alive time is over."""
+        return False
+
     def rollover(self, point: str, last: Sequence[Registers | None]) -> int:
         """Returns 2^bits x scale of the counting register."""
         del last
