@@ -1,0 +1,117 @@
+"""Form fields -> commands: every problem at once, in words, each beside its field. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from controller.commands import AcknowledgeAlarm, Actor, Command, HoldDevice, ReleaseDevice
+from controller.console.words import plain
+from controller.views import NowView, Writable
+from devices.clock import MINUTE_MS, Instant
+
+NOTE_LETTERS_MAX = 200
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+
+def command_id(at_ms: int, random_bits: int) -> str:
+    """Returns a UUIDv7 of a time and 74 random bits: made when the form is shown, so a second submit is a repeat."""
+    high, low = random_bits >> 62 & 0xFFF, random_bits & (1 << 62) - 1
+    number = (at_ms & (1 << 48) - 1) << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low
+    text = f"{number:032x}"
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with one field."""
+
+    field: str
+    text: str
+
+
+Parsed = Command | tuple[Problem, ...]
+
+
+def acknowledge(form: Mapping[str, str], actor: Actor, now: NowView) -> Parsed:
+    """Returns the command, or what is wrong with the form."""
+    alarm = form.get("alarm", "")
+    problems = [*_id_problems(form), *_text_problems(form, "note", needed=False)]
+    if alarm not in {one.id for one in now.alarms}:
+        problems.append(Problem("alarm", f"There is no alarm {alarm!r} any more; it may have cleared."))
+    if problems:
+        return tuple(problems)
+    return AcknowledgeAlarm(form["id"], actor, alarm, form.get("note", "").strip())
+
+
+def hold(form: Mapping[str, str], actor: Actor, now: NowView, device: str, minutes_max: int) -> Parsed:
+    """Returns the command, or everything that is wrong with the form."""
+    found = next((one for one in now.devices if one.id == device), None)
+    if found is None or found.writable is None:
+        return (Problem("device", f"Device {device!r} has no point that can be held."),)
+    value = _number(form.get("value", ""))
+    minutes = _number(form.get("minutes", ""))
+    problems = [
+        *_id_problems(form),
+        *_value_problems(value, found.writable),
+        *_minute_problems(minutes, minutes_max),
+        *_text_problems(form, "reason", needed=True),
+    ]
+    if problems or value is None or minutes is None:
+        return tuple(problems)
+    until = Instant(now.at + round(minutes) * MINUTE_MS)
+    return HoldDevice(form["id"], actor, found.id, value, until, form["reason"].strip())
+
+
+def release(form: Mapping[str, str], actor: Actor, now: NowView, device: str) -> Parsed:
+    """Returns the command, or what is wrong with the form."""
+    problems = [*_id_problems(form), *_text_problems(form, "reason", needed=False)]
+    if device not in {one.id for one in now.devices}:
+        problems.append(Problem("device", f"There is no device {device!r}."))
+    if problems:
+        return tuple(problems)
+    return ReleaseDevice(form["id"], actor, device, form.get("reason", "").strip() or "released by hand")
+
+
+def _id_problems(form: Mapping[str, str]) -> list[Problem]:
+    if _ID.fullmatch(form.get("id", "")):
+        return []
+    return [Problem("id", "The form lost its number. Load the page again and repeat.")]
+
+
+def _value_problems(value: float | None, point: Writable) -> list[Problem]:
+    if value is not None and point.low <= value <= point.high:
+        return []
+    seen = "this is not a number" if value is None else f"{value:g} is outside"
+    return [Problem("value", f"Value: from {plain_short(point.low)} to {plain_short(point.high)} {point.unit}; {seen}.")]
+
+
+def plain_short(value: float) -> str:
+    """Returns a limit as short as it can be said."""
+    return plain(value, 0 if value == int(value) else 2)
+
+
+def _minute_problems(minutes: float | None, most: int) -> list[Problem]:
+    if minutes is not None and minutes == int(minutes) and 1 <= minutes <= most:
+        return []
+    return [Problem("minutes", f"Minutes: a whole number from 1 to {most}. Every hold has an end.")]
+
+
+def _text_problems(form: Mapping[str, str], name: str, *, needed: bool) -> list[Problem]:
+    given = form.get(name, "").strip()
+    if needed and len(given) < 3:
+        return [Problem(name, f"{name.capitalize()}: say in a few words why; it stands in the ledger.")]
+    if len(given) > NOTE_LETTERS_MAX or not all(letter.isprintable() for letter in given):
+        return [Problem(name, f"{name.capitalize()}: at most {NOTE_LETTERS_MAX} letters on one line.")]
+    return []
+
+
+def _number(text: str) -> float | None:
+    """Returns a typed number (a comma or a real minus is fine), None when it is none."""
+    try:
+        value = float(text.strip().replace("\N{MINUS SIGN}", "-").replace(",", "."))
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
