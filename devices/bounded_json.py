@@ -1,0 +1,66 @@
+"""JSON from outside, with its limits checked before it is parsed: bytes, depth, no NaN or infinity."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import NoReturn, TypeAlias, cast
+
+JsonValue: TypeAlias = "dict[str, JsonValue] | list[JsonValue] | str | int | float | bool | None"
+
+BYTES_MAX = 256 * 1024
+DEPTH_MAX = 16
+
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+
+
+class BadJson(ValueError):
+    """Bytes from outside that are not JSON within the limits."""
+
+
+def parse(payload: bytes, bytes_max: int = BYTES_MAX, depth_max: int = DEPTH_MAX) -> JsonValue:
+    """Returns the value that UTF-8 JSON text holds; every float in it is finite.
+
+    Raises:
+        BadJson: too long, too deep, not UTF-8, not JSON, or a number that is not finite.
+    """
+    if len(payload) > bytes_max:
+        raise BadJson(f"{len(payload)} bytes, at most {bytes_max} are read")
+    if _depth(payload) > depth_max:
+        raise BadJson(f"nested deeper than {depth_max}")
+    try:
+        return cast("JsonValue", json.loads(payload, parse_constant=_refuse, parse_float=_finite))
+    except (ValueError, RecursionError) as error:  # ValueError: also UTF-8 and numbers of over 4,300 digits
+        raise BadJson(str(error)) from None
+
+
+def compact(value: JsonValue) -> bytes:
+    """Returns JSON without spaces; keys stay in their order.
+
+    Raises:
+        ValueError: a float that is not finite (ours: never send one).
+    """
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _depth(payload: bytes) -> int:
+    depth = deepest = 0
+    for match in _BRACKETS.finditer(payload):
+        byte = payload[match.start()]
+        if byte in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"]}":
+            depth -= 1
+    return deepest
+
+
+def _refuse(text: str) -> NoReturn:
+    raise BadJson(f"{text} is not a number in JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if value - value != 0.0:
+        raise BadJson(f"{text[:20]} is beyond a double")
+    return value
