@@ -13,7 +13,9 @@ What is derived, and how:
 - clinic: commercial profile G3-A (a business that runs day and night) x 3 kW.
 - pv-NN.per_kw: SimBench PV profiles 1-7. Their values are per unit of pRES and peak near 0.6, which would make
   a rated kWp yield only 650 kWh a year; each is scaled so that its yearly peak is 0.9 of the rating, which
-  gives 900-1,010 kWh per kWp, usual for central Germany. W per rated kW.
+  gives 900-1,010 kWh per kWp, usual for central Germany. W per rated kW. The PV series is moved one hour later:
+  read by its labels, the middle between first and last light is 10:20 UTC in every plant and every month
+  (central Germany: 11:20), while the load profiles' mornings stand right in local time, summer and winter.
 - NAME.water: the district's inflow less its smallest hourly flow of the year (losses of the district's pipes,
   which the village's own tank does not feed), per person, times the people of that household. Each household
   takes the same weekday and hour of another week nearby (up to two weeks off), so that their days differ.
@@ -40,6 +42,7 @@ LOADS = [f"home-{n:02d}" for n in range(1, 14)]
 CLINIC_PROFILE, CLINIC_W = "G3-A", 3000.0
 PV_PROFILES = {2: "PV1", 3: "PV5", 4: "PV2", 6: "PV6", 7: "PV8", 10: "PV3", 11: "PV4"}
 PV_PEAK_W_PER_KW = 900.0
+PV_LATER_ROWS = 4
 DMA_COLUMN, DMA_PEOPLE = 3, 607
 PEOPLE = dict(zip(LOADS, (4, 3, 2, 2, 5, 3, 4, 3, 1, 4, 2, 3, 3), strict=True)) | {"clinic": 9}
 WEEK = timedelta(days=7)
@@ -90,7 +93,8 @@ def simbench() -> tuple[list[datetime], dict[str, list[int]]]:
     for number, profile in PV_PROFILES.items():
         per_unit = [float(row[profile]) for row in pv_rows]
         scale = PV_PEAK_W_PER_KW / max(per_unit)
-        columns[f"pv-{number:02d}.per_kw"] = [round(value * scale) for value in per_unit]
+        moved = [0.0] * PV_LATER_ROWS + per_unit[:-PV_LATER_ROWS]
+        columns[f"pv-{number:02d}.per_kw"] = [round(value * scale) for value in moved]
     return times, columns
 
 

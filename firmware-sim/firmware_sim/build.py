@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from devices.clock import DAY_MS, HOUR_MS, Instant, floor_to
 from devices.model import DeviceId, DeviceKind, DeviceSpec
 from devices.profile import load_profile
+from firmware_sim.chance import draw
+from firmware_sim.days import DayBook
 from firmware_sim.machines import Battery, Charger, Genset, rating
 from firmware_sim.profiles import PER_KW, Profiles
-from firmware_sim.village import Dock, Meter, Plant, Village, draw
+from firmware_sim.village import Dock, Meter, Plant, Village
 from firmware_sim.water import Pump, Water
 
 GENSET_COUNT_MS = 100 * HOUR_MS
@@ -50,8 +52,7 @@ def build_village(
         grid_offsets=(_offset(seed, grid_id, "in"), _offset(seed, grid_id, "out")),
         grid_present=grid is not None,
         segment=start,
-        day_start=floor_to(start, DAY_MS),
-        day_marks={meter.id: [0, 0, 0, 0] for meter in meters},
+        days=DayBook(floor_to(start, DAY_MS)),
     )
     _add_machines(village, one, seed)
     return village

@@ -13,6 +13,7 @@ from firmware_sim.build import build_village
 from firmware_sim.bus import make_device
 from firmware_sim.happenings import happen
 from firmware_sim.images import Device
+from firmware_sim.points import truth
 from firmware_sim.profiles import Profiles, load_built_in, load_csv
 from firmware_sim.state import ForeignState, dump_village, restore_village
 from firmware_sim.vehicles import Vehicle
@@ -80,7 +81,7 @@ class VillageFleet:
 
     def truth(self) -> Truth:
         """Returns the energies so far."""
-        return self.village.truth()
+        return truth(self.village)
 
     def save(self) -> str:
         """Returns the whole state as JSON text."""

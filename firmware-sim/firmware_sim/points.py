@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 
 from devices.clock import HOUR_MS, MINUTE_MS
 from devices.model import DeviceKind, DeviceSpec
+from devices.simulated import Truth
 from firmware_sim.machines import FUEL_PER_L, PPM, Battery, Charger, Genset, wh
 from firmware_sim.village import Meter, Plant, Village
-from firmware_sim.water import PER_ML, Pump
+from firmware_sim.water import PER_ML, Pump, millilitres
 
 Getter = Callable[[], float | None]
 """Returns a point's value as of the village's instant; None = the device has none to give."""
@@ -49,6 +50,25 @@ def _machine(village: Village, kind: DeviceKind) -> Mapping[str, Getter]:
     if kind is DeviceKind.CHARGER and village.charger is not None:
         return _charger(village.charger)
     raise LookupError(f"no simulated {kind} on a bus")
+
+
+def truth(village: Village) -> Truth:
+    """Returns the energies so far; the day that runs is included in `home_days`."""
+    village.settle()
+    village.water.settle(village.at)
+    sums, water = village.sums, village.water
+    return Truth(
+        pv_wh=wh(sums.pv),
+        import_wh=wh(sums.imported),
+        export_wh=wh(sums.exported),
+        genset_wh=wh(sums.genset),
+        load_wh=wh(sums.load),
+        battery_in_wh=wh(sums.battery_in),
+        battery_out_wh=wh(sums.battery_out),
+        unserved_wh=wh(sums.unserved),
+        unserved_ml=millilitres(sum(water.demanded) - sum(water.delivered)),
+        home_days=(*village.days.done, *village.days.today(village.meters, water)),
+    )
 
 
 def volts(village: Village) -> float:

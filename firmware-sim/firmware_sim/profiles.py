@@ -29,7 +29,7 @@ from devices.model import DeviceKind, DeviceSpec
 from devices.simulated import ProfileProblems
 
 BUILT_IN = "village_2016.csv.xz"
-BUILT_IN_SHA256 = "d0affd62ed89f656f6b10292511affc03541b19980fe8bef404e338622fefb92"
+BUILT_IN_SHA256 = "37bd4a31ffda567bae1ea5222065dac6e6580154d577449d4ee7850d09904cf3"
 PERIOD_DAYS_MAX = 364
 """52 weeks: the longest shift that keeps the weekday and nearly the season."""
 ROWS_MIN = 7 * DAY_MS // SLOT_MS

@@ -18,7 +18,8 @@ CHARGER = ("imported", "connected", "set_w", "lease_until", "next_move", "trips"
 PUMP = ("imported", "on", "dry", "lease_until")
 WATER = ("level", "registers", "demanded", "delivered", "irrigated", "leak")
 SUMS = ("pv", "imported", "exported", "genset", "load", "battery_in", "battery_out", "unserved")
-VILLAGE = ("at", "grid_present", "grid_offsets", "day_marks", "day_start")
+VILLAGE = ("at", "grid_present", "grid_offsets")
+DAYS = ("start", "marks")
 
 
 class ForeignState(ValueError):
@@ -52,12 +53,13 @@ def dump_village(village: Village) -> dict[str, object]:
     village.water.settle(village.at)
     parts: dict[str, object] = {
         "village": dump(village, VILLAGE),
+        "days": dump(village.days, DAYS),
         "sums": dump(village.sums, SUMS),
         "meters": {meter.id: dump(meter, METER) for meter in village.meters},
         "plants": {plant.id: dump(plant, PLANT) for plant in village.plants},
         "water": dump(village.water, WATER),
         "home_days": [
-            [d.home, d.day, d.demand_wh, d.served_wh, d.demand_ml, d.served_ml] for d in village.home_days
+            [d.home, d.day, d.demand_wh, d.served_wh, d.demand_ml, d.served_ml] for d in village.days.done
         ],
     }
     if village.battery is not None:
@@ -84,6 +86,7 @@ def restore_village(village: Village, saved: Mapping[str, object]) -> None:
         for thing in things:
             restore(thing, names, table[thing.id])
     restore(village, VILLAGE, saved.get("village"))
+    restore(village.days, DAYS, saved.get("days"))
     restore(village.sums, SUMS, saved.get("sums"))
     restore(village.water, WATER, saved.get("water"))
     for name, machine, names in (
@@ -98,6 +101,6 @@ def restore_village(village: Village, saved: Mapping[str, object]) -> None:
         if machine is not None:
             restore(machine.cells, ("energy",), saved.get(name))
     rows = cast("list[tuple[str, int, int, int, int, int]]", saved.get("home_days", []))
-    village.home_days = [HomeDay(DeviceId(home), Instant(day), *rest) for home, day, *rest in rows]
+    village.days.done = [HomeDay(DeviceId(home), Instant(day), *rest) for home, day, *rest in rows]
     village.segment = village.water.since = village.at
     village.next_slot = village.next_event = village.at

@@ -8,24 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from hashlib import blake2b
-from zoneinfo import ZoneInfo
 
 from devices.clock import DAY_MS, HOUR_MS, MINUTE_MS, SLOT_MS, Instant, floor_to
 from devices.model import DeviceId
-from devices.simulated import HomeDay, Truth
-from firmware_sim.machines import NEVER, PPM, Battery, Charger, Genset, wh
+from firmware_sim.chance import draw, next_local
+from firmware_sim.days import DayBook
+from firmware_sim.machines import NEVER, PPM, Battery, Charger, Genset
 from firmware_sim.profiles import Profiles
-from firmware_sim.water import Pump, Water, millilitres
+from firmware_sim.water import Pump, Water
 
 STEP_MS_MAX = MINUTE_MS
-HOME_DAYS_MAX = 40_000
-
-
-def draw(seed: int, text: str, below: int) -> int:
-    """Returns a whole number in [0, below) that depends on nothing but its arguments."""
-    return int.from_bytes(blake2b(f"{seed}/{text}".encode(), digest_size=8).digest(), "big") % below
 
 
 @dataclass(slots=True)
@@ -118,9 +110,7 @@ class Village:
     next_slot: int = 0
     next_event: int = 0
     sums: Sums = field(default_factory=Sums)
-    day_marks: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
-    day_start: int = 0
-    home_days: list[HomeDay] = field(default_factory=list[HomeDay])
+    days: DayBook = field(default_factory=DayBook)
 
     # -- time ------------------------------------------------------------------------------------------------
 
@@ -140,8 +130,9 @@ class Village:
     def _new_slot(self) -> None:
         at = Instant(self.at)
         self.settle()
-        if floor_to(at, DAY_MS) != self.day_start:
-            self._close_day(floor_to(at, DAY_MS))
+        if floor_to(at, DAY_MS) != self.days.start:
+            self.water.settle(self.at)
+            self.days.close(self.meters, self.water, floor_to(at, DAY_MS))
         row = self.profiles.values(at)
         for meter in self.meters:
             meter.load_w = round(float(row[meter.column]))
@@ -377,50 +368,3 @@ class Village:
         self.reduced = True
         before = self.pv_w
         self._limit_plants(max(0, before - surplus_w), before)
-
-    # -- what happened --------------------------------------------------------------------------------------------
-
-    def _close_day(self, next_day: int) -> None:
-        for home, demand_wh, served_wh, demand_ml, served_ml in self._since_marks():
-            if len(self.home_days) < HOME_DAYS_MAX:
-                day = Instant(self.day_start)
-                self.home_days.append(HomeDay(home, day, demand_wh, served_wh, demand_ml, served_ml))
-        self.day_marks = {meter.id: self._mark(meter) for meter in self.meters}
-        self.day_start = next_day
-
-    def _mark(self, meter: Meter) -> list[int]:
-        """Returns what a home has wanted and got since the start: Wh, Wh, mL, mL."""
-        self.water.settle(self.at)
-        channels = [i for i, name in enumerate(self.water.names) if name.split(".")[0] == meter.id]
-        millis = [millilitres(sum(sums[i] for i in channels)) for sums in (self.water.demanded, self.water.delivered)]
-        return [wh(meter.demanded), wh(meter.served), *millis]
-
-    def _since_marks(self) -> list[tuple[DeviceId, int, int, int, int]]:
-        rows: list[tuple[DeviceId, int, int, int, int]] = []
-        for meter in self.meters:
-            before = self.day_marks.get(meter.id, [0, 0, 0, 0])
-            a, b, c, d = (new - old for new, old in zip(self._mark(meter), before, strict=True))
-            rows.append((meter.id, a, b, c, d))
-        return rows
-
-    def truth(self) -> Truth:
-        """Returns the energies so far; the day that runs is included in `home_days`."""
-        self.settle()
-        self.water.settle(self.at)
-        s = self.sums
-        today = [HomeDay(home, Instant(self.day_start), *rest) for home, *rest in self._since_marks()]
-        short = millilitres(sum(self.water.demanded) - sum(self.water.delivered))
-        energies = (s.pv, s.imported, s.exported, s.genset, s.load, s.battery_in, s.battery_out, s.unserved)
-        return Truth(*(wh(energy) for energy in energies), short, (*self.home_days, *today))
-
-
-def next_local(at: int, clock: str, zone: str) -> int:
-    """Returns the first instant after `at` at which local clocks show `clock` (HH:MM)."""
-    hour, minute = (int(part) for part in clock.split(":"))
-    local = datetime.fromtimestamp(at / 1000, UTC).astimezone(ZoneInfo(zone))
-    for days in range(3):
-        day = local.date() + timedelta(days=days)
-        moment = datetime(day.year, day.month, day.day, hour, minute, tzinfo=ZoneInfo(zone))
-        if (found := round(moment.timestamp() * 1000)) > at:
-            return found
-    raise AssertionError("unreachable: every civil day has its clock times")
