@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from controller.ledger.canonical import Json
 from controller.settlement.charter import Charter
 from controller.settlement.sharing import MemberDay
 from devices.units import UWH_PER_WH
@@ -16,6 +17,10 @@ from devices.units import UWH_PER_WH
 UWH_PER_KWH = 1_000 * UWH_PER_WH
 ML_PER_M3 = 1_000_000
 _WATER_SCALE = UWH_PER_KWH // ML_PER_M3
+
+
+class BodyBroken(ValueError):
+    """A log body that does not hold what its kind promises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,19 +123,20 @@ def member_day_fields(day: MemberDay) -> dict[str, str | list[str]]:
     }
 
 
-def parse_member_day(fields: Mapping[str, object]) -> MemberDay:
+def parse_member_day(fields: Mapping[str, Json]) -> MemberDay:
     """Returns the member's day in a log body.
 
     Raises:
-        ValueError: a field is missing or no decimal string.
+        ValueError: a field is missing or no decimal string (BodyBroken where it is not even a list).
     """
-    outside = fields.get("outside")
-    if not isinstance(outside, list):
-        raise ValueError("a member's day has a list of outside quantities")
-    texts: list[object] = outside
+    match fields.get("outside"):
+        case [*texts]:
+            outside = tuple(int(str(text)) for text in texts)
+        case other:
+            raise BodyBroken(f"outside is {other!r}, not a list of quantities")
     names = ("lifeline", "local", "sold", "exported", "water_lifeline", "water", "from_local", "from_outside")
     values = {name: int(str(fields.get(name))) for name in names}
     return MemberDay(
-        values["lifeline"], values["local"], tuple(int(str(text)) for text in texts), values["sold"],
-        values["exported"], values["water_lifeline"], values["water"], values["from_local"], values["from_outside"],
+        values["lifeline"], values["local"], outside, values["sold"], values["exported"],
+        values["water_lifeline"], values["water"], values["from_local"], values["from_outside"],
     )  # fmt: skip

@@ -70,18 +70,22 @@ def record_leaf(record: IntervalRecord) -> bytes:
     return leaf_hash(record_bytes(record))
 
 
-def refusal(record: IntervalRecord) -> str:
-    """Returns why a record cannot be kept at all, or ''. Strange registers are kept and judged later."""
-    if record.page < 1 or record.meter_epoch < 0:
+def anonymous(record: IntervalRecord) -> str:
+    """Returns why a record cannot even be told from others (so it is not acknowledged), or ''."""
+    if not 1 <= record.page < REGISTER_LIMIT or not 0 <= record.meter_epoch < REGISTER_LIMIT:
         return f"page {record.page} of epoch {record.meter_epoch} cannot be"
-    if record.start % SLOT_MS or record.end != record.start + SLOT_MS:
+    if not ID.fullmatch(record.usage_point):
+        return f"usage point {record.usage_point[:70]!r} is not an id"
+    return ""
+
+
+def refusal(record: IntervalRecord) -> str:
+    """Returns why a record cannot be kept, or ''. Strange registers are kept, and judged by `point_day`."""
+    if record.start % SLOT_MS or record.end != record.start + SLOT_MS or not 0 <= record.start < REGISTER_LIMIT:
         return f"[{record.start}, {record.end}) is not one 15-minute slot"
     registers = (record.import_start, record.import_end, record.export_start, record.export_end)
     if min(registers) < 0 or max(registers) >= REGISTER_LIMIT:
         return f"registers {registers} are not within 0 and 2^53"
-    point = record.usage_point
-    if not ID.fullmatch(point):
-        return f"usage point {point[:70]!r} is not an id"
     return ""
 
 

@@ -15,6 +15,7 @@ from controller.ledger.entries import Posting
 from controller.ledger.merkle import leaf_hash, root_of
 from controller.settlement.accounts import bill_postings, closing_postings, day_postings, grid_postings
 from controller.settlement.bills import (
+    BodyBroken,
     Line,
     day_lines,
     exact,
@@ -170,11 +171,11 @@ def parse_day(body: Mapping[str, Json]) -> MemberDay:
     """Returns the quantities in the body of a `settle.day` entry.
 
     Raises:
-        ValueError: they are not there.
+        ValueError: they are not there (BodyBroken) or no decimal strings.
     """
     quantities = body.get("quantities")
     if not isinstance(quantities, Mapping):
-        raise ValueError("a member's day has quantities")
+        raise BodyBroken(f"quantities are {quantities!r}, not an object")
     return parse_member_day(quantities)
 
 

@@ -1,0 +1,84 @@
+"""The rules as they stand in the log: charter, members and compiled tables, found again by entry id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from controller.ledger.canonical import Json
+from controller.ledger.entries import Entry
+from controller.settlement.charter import (
+    CharterBroken,
+    charter_document,
+    member_document,
+    parse_charter,
+    parse_member,
+)
+from controller.settlement.runs import Rules
+from controller.settlement.tariff import Calendar, LocalDay, TariffTable
+from devices.clock import Instant
+
+CHARTER = "charter"
+CHARTER_TABLE = "charter.table"
+
+
+@dataclass(slots=True)
+class Published:
+    """Every charter that has been published, with its calendar."""
+
+    rules: dict[str, Rules] = field(default_factory=dict[str, Rules])
+    calendars: dict[str, Calendar] = field(default_factory=dict[str, Calendar])
+
+    def absorb(self, entry: Entry) -> None:
+        """Takes a `charter` or `charter.table` entry; ignores others.
+
+        Raises:
+            ValueError: it does not hold what its kind promises (CharterBroken, TableBroken).
+        """
+        if entry.kind == CHARTER:
+            self.rules[entry.id] = parse_rules(entry.body)
+            self.calendars[entry.id] = Calendar()
+        elif entry.kind == CHARTER_TABLE:
+            table = entry.body.get("table")
+            charter = entry.body.get("charter")
+            if not isinstance(table, Mapping) or charter not in self.calendars:
+                raise CharterBroken(f"entry {entry.id} is a table of no published charter")
+            self.calendars[str(charter)].add(TariffTable.parse(table))
+
+    def in_force(self, start: Instant) -> str:
+        """Returns the id of the charter in force for a day that starts then: the last published that is valid."""
+        valid = [name for name, rules in self.rules.items() if rules.charter.valid_from <= start]
+        return valid[-1] if valid else next(iter(self.rules))
+
+    def bands(self, charter: str, day: LocalDay) -> tuple[int, ...]:
+        """Returns the band of each slot of a day."""
+        return self.calendars[charter].bands(day)
+
+
+def rules_document(rules: Rules) -> dict[str, Json]:
+    """Returns the body of a `charter` entry."""
+    return {
+        "charter": charter_document(rules.charter),
+        "members": [member_document(member) for member in rules.members],
+        "grid_point": rules.grid_point,
+    }
+
+
+def parse_rules(body: Mapping[str, Json]) -> Rules:
+    """Returns the rules in the body of a `charter` entry.
+
+    Raises:
+        CharterBroken: they are not there.
+    """
+    members, grid = body.get("members"), body.get("grid_point")
+    if not isinstance(members, list) or not isinstance(grid, str):
+        raise CharterBroken("a charter entry has members and a grid point")
+    return Rules(parse_charter(body.get("charter")), tuple(parse_member(row) for row in members), grid)
+
+
+def published(entries: Iterable[Entry]) -> Published:
+    """Returns everything that `charter` and `charter.table` entries publish."""
+    found = Published()
+    for entry in entries:
+        found.absorb(entry)
+    return found

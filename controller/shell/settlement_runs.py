@@ -1,0 +1,185 @@
+"""Runs written into the journal: settlement says what should stand, and only the difference to what stands is posted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from controller.ledger.canonical import Json
+from controller.ledger.core import Post, Reverse
+from controller.ledger.entries import EntryState, SealedEntry, derived_id
+from controller.settlement.intervals import BRACKET_MS, Kept, PointDay, point_day
+from controller.settlement.published import Published
+from controller.settlement.runs import (
+    BILL,
+    RUN_BILL,
+    RUN_DAY,
+    SETTLE_DAY,
+    SETTLE_GRID,
+    BilledDay,
+    DayResult,
+    Draft,
+    Rules,
+    parse_day,
+    settle_day,
+    settle_period,
+)
+from controller.settlement.tariff import LocalDay, period_name
+from controller.shell.journal import Journal
+from devices.clock import Instant
+
+DAY_KINDS = (SETTLE_DAY, SETTLE_GRID, RUN_DAY)
+BILL_KINDS = (BILL, RUN_BILL)
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """One run that has been made: what it is called, for which time, and what it found."""
+
+    run: str  # provisional, final, correction, bill, bill-correction
+    period: str  # slot, day or bill period
+    start: Instant
+    end: Instant
+    entries: int  # written, reversals included
+    held: tuple[tuple[str, str], ...] = ()  # (usage point, why): quarantined for this day
+    missing: tuple[str, ...] = ()  # provisional: usage points without a record
+    estimated: int = 0  # slots filled between registers
+
+
+class RunWriter:
+    """Settles days and periods of one ledger."""
+
+    def __init__(self, journal: Journal, published: Published, site_id: str) -> None:
+        self._journal = journal
+        self._file = journal.file
+        self._published = published
+        self._site = site_id
+
+    def settle(
+        self,
+        day: LocalDay,
+        records: Mapping[str, Sequence[Kept]],
+        since: Mapping[str, Instant],
+        now: Instant,
+    ) -> RunResult:
+        """Posts the final run of a day, or corrects it if it has been posted before."""
+        live = self.live(day.name, DAY_KINDS)
+        standing = live.get((RUN_DAY, ""))
+        charter = self._published.in_force(day.start) if standing is None else str(standing.entry.body["charter"])
+        result = self.compute(day, charter, records, since)
+        written = self._post(day.name, day.end, result.drafts, live, now)
+        name = "final" if standing is None else "correction"
+        return RunResult(name, day.name, day.start, day.end, written, result.held, (), result.estimated)
+
+    def compute(
+        self, day: LocalDay, charter: str, records: Mapping[str, Sequence[Kept]], since: Mapping[str, Instant]
+    ) -> DayResult:
+        """Returns what a day settles to under a charter."""
+        rules = self._published.rules[charter]
+        points = {
+            point: self._point_day(point, day, records.get(point, ()), since.get(point)) for point in rules.points()
+        }
+        return settle_day(rules, charter, day, self._published.bands(charter, day), points)
+
+    def bill(self, days: Sequence[LocalDay], now: Instant) -> RunResult | None:
+        """Posts the bills of the period that these settled days make up, or corrects them; None if nothing changed."""
+        billed = [self._billed_day(day) for day in days]
+        rules = self._rules_of(days[-1])
+        period = period_name(rules.charter, days[0])
+        live = self.live(period, BILL_KINDS)
+        drafts = settle_period(rules, period, billed)
+        written = self._post(period, days[-1].end, drafts, live, now)
+        if not written:
+            return None
+        name = "bill-correction" if live else "bill"
+        held = tuple((point, day.day) for day in billed for points in day.held.values() for point in points)
+        return RunResult(name, period, days[0].start, days[-1].end, written, held)
+
+    def live(self, period: str, kinds: Sequence[str]) -> dict[tuple[str, str], SealedEntry]:
+        """Returns the entries of a period that stand: posted and not reversed, by (kind, member)."""
+        found: dict[tuple[str, str], SealedEntry] = {}
+        for row in self._file.of_period(period):
+            if row.kind in kinds and row.state == EntryState.POSTED and row.id not in self._journal.state.reversed:
+                found[row.kind, row.member] = row.sealed()
+        return found
+
+    def records_of(self, day: LocalDay) -> dict[str, list[Kept]]:
+        """Returns the day's records from the file, by usage point, in settlement order."""
+        found: dict[str, list[Kept]] = {}
+        for kept in self._file.records(day.start, day.end):
+            found.setdefault(kept.record.usage_point, []).append(kept)
+        return found
+
+    def _rules_of(self, day: LocalDay) -> Rules:
+        run = self.live(day.name, (RUN_DAY,))[RUN_DAY, ""]
+        return self._published.rules[str(run.entry.body["charter"])]
+
+    def _point_day(self, point: str, day: LocalDay, kept: Sequence[Kept], since: Instant | None) -> PointDay:
+        before = after = None
+        if since is not None and since < day.start:
+            before = self._file.nearest(point, day.start, BRACKET_MS, later=False)
+        if not kept or kept[-1].record.end < day.end:
+            after = self._file.nearest(point, day.end, BRACKET_MS, later=True)
+        return point_day(point, day, kept, before, after, since=since)
+
+    def _billed_day(self, day: LocalDay) -> BilledDay:
+        live = self.live(day.name, DAY_KINDS)
+        run = live[RUN_DAY, ""].entry
+        grid = live[SETTLE_GRID, ""].entry
+        members = {member: entry.entry for (kind, member), entry in live.items() if kind == SETTLE_DAY}
+        return BilledDay(
+            day.name,
+            self._published.rules[str(run.body["charter"])].charter,
+            {member: parse_day(entry.body) for member, entry in members.items()},
+            int(str(grid.body["cost"])),
+            {member: held_points(entry.body) for member, entry in members.items()},
+        )
+
+    def _post(
+        self,
+        period: str,
+        end: Instant,
+        drafts: Sequence[Draft],
+        live: Mapping[tuple[str, str], SealedEntry],
+        now: Instant,
+    ) -> int:
+        """Reverses what no longer holds and posts what is new; returns the number of entries written."""
+        before = self._journal.size
+        stale = [draft for draft in drafts if not _stands(live.get((draft.kind, draft.member)), draft)]
+        named = {(draft.kind, draft.member) for draft in drafts}
+        gone = [key for key in live if key not in named]
+        if not stale and not gone:
+            return 0
+        revision = self._revision(period, drafts[-1].kind)
+        if drafts[-1] not in stale:
+            stale.append(drafts[-1])  # a run that changed anything says so itself
+        run = "correction" if revision else "final"
+        for key in [*gone, *((draft.kind, draft.member) for draft in stale)]:
+            standing = live.get(key)
+            if standing is not None:
+                identity = derived_id(end, self._site, "reversal", *key, period, revision)
+                self._journal.must(Reverse(identity, now, standing, f"{run} of {period}, revision {revision}"))
+        for draft in stale:
+            identity = derived_id(end, self._site, draft.kind, draft.member, period, revision)
+            body: dict[str, Json] = {**draft.body, "run": run, "revision": revision}
+            self._journal.must(Post(identity, now, draft.kind, draft.postings, body))
+        return self._journal.size - before
+
+    def _revision(self, period: str, kind: str) -> int:
+        return sum(row.kind == kind and row.state == EntryState.POSTED for row in self._file.of_period(period))
+
+
+def held_points(body: Mapping[str, Json]) -> tuple[str, ...]:
+    """Returns the usage points that a day's entry names as held back."""
+    held = body.get("held")
+    if not isinstance(held, list):
+        return ()
+    return tuple(str(row[0]) for row in held if isinstance(row, list) and row)
+
+
+def _stands(standing: SealedEntry | None, draft: Draft) -> bool:
+    """Returns whether the entry in the log says what the draft says, run name and revision apart."""
+    if standing is None:
+        return False
+    body = {key: value for key, value in standing.entry.body.items() if key not in ("run", "revision")}
+    return body == draft.body and standing.entry.postings == draft.postings

@@ -1,0 +1,366 @@
+"""`ledger.db`: records, entries, balances and checkpoints in SQLite (apsw).
+
+WAL with synchronous=FULL: what `commit` returned for is on the disk. One connection writes and checkpoints;
+readers open their own, read-only. Records lie in time order, so that a slot touches two or three pages.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import cast
+
+import apsw
+
+from controller.ledger.core import Account, Balance
+from controller.ledger.entries import Posting, SealedEntry
+from controller.settlement.intervals import Kept
+from controller.store.ledger_rows import (
+    RECORD_COLUMNS,
+    RECORD_FROM,
+    SCHEMA,
+    SCHEMA_VERSION,
+    EntryRow,
+    MeterRow,
+    ProvisionalSlot,
+    RefusedRow,
+    entry_period,
+    kept_of,
+    row_of,
+)
+from controller.store.sqlite import Database, open_reader, open_writer
+from devices.clock import Instant
+from devices.model import IntervalRecord
+
+MEMORY = ":memory:"
+
+
+class NotALedger(OSError):
+    """The file is not a ledger, is of a newer version, or cannot be read."""
+
+
+class LedgerFile:
+    """One connection to a ledger file. Not for several threads at once."""
+
+    def __init__(self, db: Database, path: str) -> None:
+        self._db = db
+        self.path = path
+        try:
+            version = self._one_int("PRAGMA user_version")
+            self._points = {name: number for number, name in self._rows_int_str("SELECT id, name FROM points")}
+        except apsw.Error as error:
+            raise NotALedger(f"{path} is not a ledger: {error}") from error
+        if version != SCHEMA_VERSION:
+            raise NotALedger(f"{path} has ledger version {version}; this program knows {SCHEMA_VERSION}")
+
+    @classmethod
+    def write(cls, path: str | Path, durability: str = "FULL") -> LedgerFile:
+        """Opens the writing connection, making the file if there is none.
+
+        Raises:
+            SqliteTooOld: the library has the WAL-reset bug.
+            NotALedger: the file is something else, or newer than this program.
+        """
+        try:
+            return cls(open_writer(path, durability, SCHEMA, SCHEMA_VERSION), str(path))
+        except apsw.Error as error:
+            raise NotALedger(f"{path} cannot be opened as a ledger: {error}") from error
+
+    @classmethod
+    def read(cls, path: str | Path) -> LedgerFile:
+        """Opens a read-only connection.
+
+        Raises:
+            SqliteTooOld: the library has the WAL-reset bug.
+            NotALedger: there is no file, or it is something else.
+        """
+        try:
+            return cls(open_reader(path), str(path))
+        except apsw.Error as error:
+            raise NotALedger(f"{path} cannot be read: {error}") from error
+
+    def close(self) -> None:
+        """Closes the connection; what was not committed is gone."""
+        self._db.close()
+
+    def begin(self) -> None:
+        """Starts a transaction unless one is open."""
+        if not self._db.in_transaction:
+            self._db.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Makes everything since the last commit durable."""
+        if self._db.in_transaction:
+            self._db.execute("COMMIT")
+
+    # ------------------------------------------------------------------ meta
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Writes one fact about the file."""
+        self.begin()
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (key, value))
+
+    def meta(self) -> dict[str, str]:
+        """Returns all facts about the file."""
+        return dict(cast("list[tuple[str, str]]", self._db.execute("SELECT key, value FROM meta").fetchall()))
+
+    # --------------------------------------------------------------- records
+
+    def add_records(self, kept: Sequence[Kept]) -> None:
+        """Adds records that are not there yet."""
+        self.begin()
+        rows = [row_of(item, self._number(item.record.usage_point)) for item in kept]
+        self._db.executemany("INSERT INTO records VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)", rows)
+
+    def leaf_at(self, record: IntervalRecord) -> bytes | None:
+        """Returns the leaf of the kept record with this record's start, usage point, epoch and page."""
+        point = self._points.get(record.usage_point)
+        rows = self._db.execute(
+            "SELECT leaf FROM records WHERE start_ms = ? AND point = ? AND epoch = ? AND page = ?",
+            (record.start, point, record.meter_epoch, record.page),
+        ).fetchall()
+        return cast("bytes", rows[0][0]) if rows else None
+
+    def records(self, start: Instant, end: Instant, point: str | None = None) -> Iterator[Kept]:
+        """Yields the records that start in [start, end), in order of (start, point, epoch, page)."""
+        where, values = "start_ms >= ? AND start_ms < ?", [start, end]
+        if point is not None:
+            where += " AND point = ?"
+            values.append(Instant(self._points.get(point, -1)))
+        sql = f"SELECT {RECORD_COLUMNS} {RECORD_FROM} WHERE {where} ORDER BY start_ms, point, epoch, page"
+        for row in self._db.execute(sql, values):
+            yield kept_of(row)
+
+    def nearest(self, point: str, start: Instant, within_ms: int, *, later: bool) -> IntervalRecord | None:
+        """Returns the last record of a usage point that starts before `start`, or the first that does not."""
+        if later:
+            where, order, other = "start_ms >= ? AND start_ms <= ?", "ASC", start + within_ms
+        else:
+            where, order, other = "start_ms < ? AND start_ms >= ?", "DESC", start - within_ms
+        sql = (
+            f"SELECT {RECORD_COLUMNS} {RECORD_FROM} WHERE {where} AND point = ?"
+            f" ORDER BY start_ms {order}, epoch {order}, page {order} LIMIT 1"
+        )
+        rows = self._db.execute(sql, (start, other, self._points.get(point, -1))).fetchall()
+        return kept_of(rows[0]).record if rows else None
+
+    def first_starts(self) -> dict[str, Instant]:
+        """Returns the first slot ever recorded of each usage point."""
+        # One short probe per point: a record of page 1 is within the first rows of that point.
+        firsts: dict[str, Instant] = {}
+        for name, number in self._points.items():
+            sql = "SELECT start_ms FROM records WHERE point = ? ORDER BY start_ms LIMIT 1"
+            rows = cast("list[tuple[int]]", self._db.execute(sql, (number,)).fetchall())
+            if rows:
+                firsts[name] = Instant(rows[0][0])
+        return firsts
+
+    def last_start(self) -> Instant:
+        """Returns the start of the latest slot recorded, 0 without any."""
+        return Instant(self._one_int("SELECT coalesce(max(start_ms), 0) FROM records"))
+
+    def count_records(self) -> int:
+        """Returns the number of records kept."""
+        return self._one_int("SELECT COUNT(*) FROM records")
+
+    def put_meters(self, meters: Iterable[MeterRow]) -> None:
+        """Writes how far meters have come."""
+        self.begin()
+        rows = [(self._number(row.point), row.epoch, row.page, json.dumps(row.above)) for row in meters]
+        self._db.executemany("INSERT OR REPLACE INTO meters VALUES(?,?,?,?)", rows)
+
+    def meters(self) -> list[MeterRow]:
+        """Returns how far every meter has come."""
+        sql = "SELECT points.name, epoch, page, above FROM meters JOIN points ON points.id = meters.point"
+        rows = cast("list[tuple[str, int, int, str]]", self._db.execute(sql).fetchall())
+        return [MeterRow(name, epoch, page, tuple(json.loads(above))) for name, epoch, page, above in rows]
+
+    def add_refused(self, row: RefusedRow) -> None:
+        """Writes a page that could not be kept."""
+        self.begin()
+        values = (row.point, row.epoch, row.page, row.reason, row.digest())
+        self._db.execute("INSERT OR IGNORE INTO refused VALUES(?,?,?,?,?)", values)
+
+    def refused(self) -> list[tuple[RefusedRow, bytes]]:
+        """Returns the pages that could not be kept, with their digests."""
+        rows = cast("list[tuple[str, int, int, str, bytes]]", self._db.execute("SELECT * FROM refused").fetchall())
+        return [(RefusedRow(point, epoch, page, reason), digest) for point, epoch, page, reason, digest in rows]
+
+    # --------------------------------------------------------------- entries
+
+    def add_entry(self, seq: int, sealed: SealedEntry) -> None:
+        """Adds the entry with number `seq` and its postings."""
+        self.begin()
+        entry = sealed.entry
+        period, member = entry_period(sealed)
+        self._db.execute(
+            "INSERT INTO entries VALUES(?,?,?,?,?,?,?,?)",
+            (seq, entry.id, entry.kind, entry.state.value, period, member, sealed.document, sealed.leaf),
+        )
+        if entry.postings:
+            self._db.executemany(
+                "INSERT INTO postings VALUES(?,?,?,?,?)",
+                [(seq, line, p.account, p.asset, p.amount) for line, p in enumerate(entry.postings)],
+            )
+
+    def put_balances(self, balances: Iterable[tuple[tuple[str, str], Balance]]) -> None:
+        """Writes what accounts hold now."""
+        self.begin()
+        rows = [(account, asset, held.posted, held.pending) for (account, asset), held in balances]
+        self._db.executemany("INSERT OR REPLACE INTO balances VALUES(?,?,?,?)", rows)
+
+    def put_account(self, name: str, account: Account) -> None:
+        """Writes an opened account."""
+        self.begin()
+        self._db.execute("INSERT INTO accounts VALUES(?,?,?)", (name, account.floor, account.ceiling))
+
+    def entry(self, seq: int) -> EntryRow | None:
+        """Returns the entry with a number."""
+        rows = list(self._entries("WHERE seq = ?", (seq,)))
+        return rows[0] if rows else None
+
+    def entries(self, first: int = 0) -> Iterator[EntryRow]:
+        """Yields the log from number `first` on, in order."""
+        return self._entries("WHERE seq >= ? ORDER BY seq", (first,))
+
+    def latest(self, before: int | None, limit: int, account: str | None = None) -> list[EntryRow]:
+        """Returns up to `limit` entries before number `before`, newest first; only those of `account` if given."""
+        top = 2**62 if before is None else before
+        if account is None:
+            return list(self._entries("WHERE seq < ? ORDER BY seq DESC LIMIT ?", (top, limit)))
+        where = (
+            "WHERE seq IN (SELECT DISTINCT seq FROM postings WHERE account = ? AND seq < ? ORDER BY seq DESC LIMIT ?)"
+        )
+        return list(self._entries(f"{where} ORDER BY seq DESC", (account, top, limit)))
+
+    def of_period(self, period: str) -> list[EntryRow]:
+        """Returns the entries of a day or bill period, oldest first."""
+        return list(self._entries("WHERE period = ? AND period <> '' ORDER BY seq", (period,)))
+
+    def of_kind(self, kind: str, first: int = 0) -> list[EntryRow]:
+        """Returns the entries of a kind from number `first` on, oldest first."""
+        return list(self._entries("WHERE kind = ? AND seq >= ? ORDER BY seq", (kind, first)))
+
+    def latest_of_kind(self, kind: str, limit: int) -> list[EntryRow]:
+        """Returns up to `limit` entries of a kind, newest first."""
+        return list(self._entries("WHERE kind = ? ORDER BY seq DESC LIMIT ?", (kind, limit)))
+
+    def resolutions(self) -> list[EntryRow]:
+        """Returns the entries that are not plainly posted: reversals, pending ones and what became of them."""
+        return list(self._entries("WHERE state <> 'posted' ORDER BY seq", ()))
+
+    def by_id(self, identity: str) -> EntryRow | None:
+        """Returns the entry with an id."""
+        rows = list(self._entries("WHERE id = ?", (identity,)))
+        return rows[0] if rows else None
+
+    def leaves(self, first: int = 0, limit: int = -1) -> list[bytes]:
+        """Returns the leaf hashes from number `first` on (-1: all)."""
+        sql = "SELECT leaf FROM entries WHERE seq >= ? ORDER BY seq LIMIT ?"
+        rows = self._db.execute(sql, (first, limit)).fetchall()
+        return [leaf for (leaf,) in cast("list[tuple[bytes]]", rows)]
+
+    def identities(self) -> list[tuple[str, bytes]]:
+        """Returns (id, leaf) of every entry in order."""
+        return cast("list[tuple[str, bytes]]", self._db.execute("SELECT id, leaf FROM entries ORDER BY seq").fetchall())
+
+    def size(self) -> int:
+        """Returns the number of entries."""
+        return self._one_int("SELECT COUNT(*) FROM entries")
+
+    def postings(self) -> Iterator[tuple[int, int, Posting]]:
+        """Yields (entry number, line, posting) in order."""
+        for row in self._db.execute("SELECT seq, line, account, asset, amount FROM postings ORDER BY seq, line"):
+            seq, line, account, asset, amount = cast("tuple[int, int, str, str, int]", row)
+            yield seq, line, Posting(account, asset, amount)
+
+    def accounts(self) -> dict[str, Account]:
+        """Returns the opened accounts."""
+        sql = "SELECT name, lowest, highest FROM accounts"
+        rows = cast("list[tuple[str, int | None, int | None]]", self._db.execute(sql).fetchall())
+        return {name: Account(lowest, highest) for name, lowest, highest in rows}
+
+    def balances(self) -> dict[tuple[str, str], Balance]:
+        """Returns what accounts hold, in order of (account, asset)."""
+        sql = "SELECT account, asset, posted, pending FROM balances ORDER BY account, asset"
+        rows = cast("list[tuple[str, str, int, int]]", self._db.execute(sql).fetchall())
+        return {(account, asset): Balance(posted, pending) for account, asset, posted, pending in rows}
+
+    # ----------------------------------------------- checkpoints, provisional
+
+    def add_checkpoint(self, size: int, note: str) -> None:
+        """Writes a signed tree head."""
+        self.begin()
+        self._db.execute("INSERT OR IGNORE INTO checkpoints VALUES(?,?)", (size, note))
+
+    def checkpoints(self) -> list[tuple[int, str]]:
+        """Returns (size, note) of every signed tree head, oldest first."""
+        sql = "SELECT size, note FROM checkpoints ORDER BY size"
+        return cast("list[tuple[int, str]]", self._db.execute(sql).fetchall())
+
+    def last_checkpoint(self) -> tuple[int, str] | None:
+        """Returns (size, note) of the newest signed tree head."""
+        sql = "SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1"
+        rows = cast("list[tuple[int, str]]", self._db.execute(sql).fetchall())
+        return rows[0] if rows else None
+
+    def put_provisional(self, rows: Iterable[ProvisionalSlot]) -> None:
+        """Writes the provisional totals of slots."""
+        self.begin()
+        values = [
+            (r.slot, r.taken, r.given, r.grid_import, r.grid_export, json.dumps(r.missing), r.digest()) for r in rows
+        ]
+        self._db.executemany("INSERT OR REPLACE INTO provisional VALUES(?,?,?,?,?,?,?)", values)
+
+    def provisional(self, start: Instant, end: Instant) -> list[tuple[ProvisionalSlot, bytes]]:
+        """Returns the provisional totals of the slots in [start, end), with their digests."""
+        sql = "SELECT * FROM provisional WHERE slot_ms >= ? AND slot_ms < ? ORDER BY slot_ms"
+        rows = cast("list[tuple[int, int, int, int, int, str, bytes]]", self._db.execute(sql, (start, end)).fetchall())
+        return [
+            (ProvisionalSlot(Instant(slot), taken, given, imported, exported, tuple(json.loads(missing))), digest)
+            for slot, taken, given, imported, exported, missing, digest in rows
+        ]
+
+    def mark_late(self, days: Iterable[Instant]) -> None:
+        """Notes the starts of days that were settled before all their records were there."""
+        self.begin()
+        self._db.executemany("INSERT OR IGNORE INTO late VALUES(?)", [(day,) for day in days])
+
+    def clear_late(self, day: Instant) -> None:
+        """Forgets a day that has been settled again."""
+        self.begin()
+        self._db.execute("DELETE FROM late WHERE start_ms = ?", (day,))
+
+    def late(self) -> list[Instant]:
+        """Returns the starts of the days that wait for a correction run."""
+        rows = cast("list[tuple[int]]", self._db.execute("SELECT start_ms FROM late ORDER BY start_ms").fetchall())
+        return [Instant(day) for (day,) in rows]
+
+    def sqlite_problems(self) -> list[str]:
+        """Returns what SQLite's own integrity check finds."""
+        try:
+            rows = cast("list[tuple[str]]", self._db.execute("PRAGMA integrity_check(5)").fetchall())
+        except apsw.Error as error:
+            return [str(error)]
+        return [text for (text,) in rows if text != "ok"]
+
+    # --------------------------------------------------------------- private
+
+    def _entries(self, where: str, values: tuple[int | str, ...]) -> Iterator[EntryRow]:
+        sql = f"SELECT seq, id, kind, state, period, member, document, leaf FROM entries {where}"  # noqa: S608 -- texts of this module
+        for row in self._db.execute(sql, values):
+            yield EntryRow(*cast("tuple[int, str, str, str, str, str, bytes, bytes]", row))
+
+    def _number(self, point: str) -> int:
+        number = self._points.get(point)
+        if number is None:
+            self._db.execute("INSERT INTO points(name) VALUES(?)", (point,))
+            number = self._points[point] = self._db.last_insert_rowid()
+        return number
+
+    def _one_int(self, sql: str) -> int:
+        return cast("list[tuple[int]]", self._db.execute(sql).fetchall())[0][0]
+
+    def _rows_int_str(self, sql: str) -> list[tuple[int, str]]:
+        return cast("list[tuple[int, str]]", self._db.execute(sql).fetchall())
