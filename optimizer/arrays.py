@@ -112,6 +112,7 @@ def _full(values: npt.ArrayLike, count: int) -> FloatArray:
 
 def _merged(row: IntArray, column: IntArray, value: FloatArray, width: int) -> tuple[IntArray, IntArray, FloatArray]:
     key, inverse = np.unique(row * width + column, return_inverse=True)
-    summed = np.bincount(inverse, weights=value, minlength=len(key))
+    summed = np.zeros(len(key))
+    np.add.at(summed, inverse, value)
     kept = summed != 0.0
     return key[kept] // width, key[kept] % width, summed[kept]

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
 
 from optimizer.plan import ROUNDING_KW, Mode, Plan, StorageStep, UnitStep, Violation
-from optimizer.problem import Battery, Charger, Genset, Job, Problem, WaterSystem
+from optimizer.problem import AssetId, Battery, Charger, Genset, Job, Problem, WaterSystem
 
 STATE_NEAR = 1e-5
 """kWh or kL by which a state may differ from the recomputed one."""
@@ -61,7 +61,7 @@ def _shape(problem: Problem, plan: Plan) -> Iterator[Violation]:
     tanks = [w.tank_id for w in problem.water]
     batteries = [b.id for b in problem.batteries]
     units = [x.id for x in (*problem.gensets, *problem.chargers, *problem.jobs)] + [w.pump_id for w in problem.water]
-    named: list[tuple[str, Mapping[str, Sequence[object]], Sequence[str]]] = [
+    named: list[tuple[str, Mapping[AssetId, Sequence[object]], Sequence[AssetId]]] = [
         ("storages", plan.storages, batteries),
         ("soc_kwh", plan.soc_kwh, batteries),
         ("units", plan.units, units),

@@ -103,8 +103,8 @@ def _decoder(kind: object) -> _Decoder:
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is float:
         return _float
-    if kind in (int, str, bool):
-        return _exactly(cast("type", kind))
+    if kind is int or kind is str or kind is bool:
+        return _exactly(kind)
     if origin is tuple:
         return _tuple(_decoder(arguments[0]))
     if origin in (types.UnionType, Union):

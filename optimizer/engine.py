@@ -6,10 +6,11 @@ wrapper hides every solver error behind an AttributeError, hence the call below 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from typing import cast
 
 import numpy as np
 from ortools.math_opt import callback_pb2, model_parameters_pb2, model_pb2, parameters_pb2, result_pb2
@@ -61,21 +62,25 @@ def run(model: Model, stop: Stop, seed: int) -> Solution:
         NoPlanFound: a limit was reached before any feasible point.
         SolverRefused: unbounded, numerical breakdown, or a model that the engine does not accept.
     """
+    return _solution(_solve(_proto(model), _parameters(stop, seed, integers=bool(model.integer.any()))), model)
+
+
+def _solve(proto: model_pb2.ModelProto, parameters: parameters_pb2.SolveParametersProto) -> result_pb2.SolveResultProto:
+    call = cast("Callable[..., result_pb2.SolveResultProto]", solver.solve)  # pyright: ignore[reportUnknownMemberType]
     try:
-        result = solver.solve(
-            _proto(model),
+        return call(
+            proto,
             parameters_pb2.SOLVER_TYPE_HIGHS,
             parameters_pb2.SolverInitializerProto(),
-            _parameters(stop, seed, integers=bool(model.integer.any())),
+            parameters,
             model_parameters_pb2.ModelSolveParametersProto(),
-            None,
+            None,  # message callback
             callback_pb2.CallbackRegistrationProto(),
-            None,
-            None,
+            None,  # user callback
+            None,  # interrupter
         )
     except StatusNotOk as error:
         raise SolverRefused(f"HiGHS: {error}") from error
-    return _solution(result, model)
 
 
 def _parameters(stop: Stop, seed: int, *, integers: bool) -> parameters_pb2.SolveParametersProto:

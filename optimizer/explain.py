@@ -28,12 +28,12 @@ def later(slots: int, slot_ms: int) -> str:
     """Returns a distance in time: `45 min`, `3 h`, `2 h 30 min`."""
     minutes = slots * slot_ms // 60_000
     hours, rest = divmod(minutes, 60)
-    return " ".join(part for part in (f"{hours} h" if hours else "", f"{rest} min" if rest or not hours else "") if part)
+    return " ".join(
+        part for part in (f"{hours} h" if hours else "", f"{rest} min" if rest or not hours else "") if part
+    )
 
 
-def storage_reason(
-    problem: Problem, plan: Dispatch, prices: Prices, battery: Battery, t: int, mode: Mode
-) -> Reason:
+def storage_reason(problem: Problem, plan: Dispatch, prices: Prices, battery: Battery, t: int, mode: Mode) -> Reason:
     """Returns why a storage has this mode in slot t."""
     price, worth = prices.power[t], prices.stored[battery.id][t]
     text = _storage_text(problem, plan, battery, t, mode)

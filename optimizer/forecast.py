@@ -50,6 +50,9 @@ def forecast_series(history: History, calendar: Calendar, horizon: int, typical:
     """Returns a forecast of a consumption: mean of the same slot on like days, corrected by the last hour's error.
 
     Args:
+        history: one value per slot, the last one just before the first forecast slot.
+        calendar: where that slot lies in the week.
+        horizon: slots to forecast.
         typical: one day from midnight, used for slots of which no day is known.
     """
     per_day = calendar.slots_per_day
@@ -155,7 +158,9 @@ def typical_load(mean: float, slots_per_day: int) -> Series:
 
 def typical_solar(rated: float, slots_per_day: int) -> Series:
     """Returns a typical sunny day from midnight: a half sine from 6 to 18 h, three quarters of the rating at noon."""
-    return tuple(max(0.0, 0.75 * rated * sin(pi * (24.0 * s / slots_per_day - 6.0) / 12.0)) for s in range(slots_per_day))
+    return tuple(
+        max(0.0, 0.75 * rated * sin(pi * (24.0 * s / slots_per_day - 6.0) / 12.0)) for s in range(slots_per_day)
+    )
 
 
 def _bump(hour: float, centre: float, width: float) -> float:

@@ -100,14 +100,15 @@ def relaxed(model: Model) -> Model:
 def integers_fixed(model: Model, x: FloatArray) -> Model:
     """Returns the LP that is left when every integer keeps its value: its duals are the prices."""
     at = np.flatnonzero(model.integer)
-    return relaxed(fixed(model, at, np.round(x[at])))
+    return decided(model, at, np.round(x[at]))
 
 
-def fixed(model: Model, columns: IntArray, values: FloatArray) -> Model:
-    """Returns the model with some columns held at given values."""
-    lower, upper = model.lower.copy(), model.upper.copy()
+def decided(model: Model, columns: IntArray, values: FloatArray) -> Model:
+    """Returns the model with some columns held at given values, no longer integers to search."""
+    lower, upper, integer = model.lower.copy(), model.upper.copy(), model.integer.copy()
     lower[columns] = upper[columns] = values
-    return replace(model, lower=lower, upper=upper)
+    integer[columns] = False
+    return replace(model, lower=lower, upper=upper, integer=integer)
 
 
 def _both(one: FloatArray, other: FloatArray) -> list[int]:

@@ -13,7 +13,7 @@ A setpoint is right only if the forecast is; a mode stays right when it is not: 
 | discharges | zero | FOLLOW | largest rating |
 | rests | importing, and there is something to save | HOLD: saved for a dearer hour | 0 |
 | rests | exporting, and there is room | HOLD: room kept for later surplus | 0 |
-| rests | zero, or empty while importing, or full while exporting | FOLLOW: nothing to save, errors are absorbed | largest rating |
+| rests | zero, or empty while importing, or full while exporting | FOLLOW: errors are absorbed | largest rating |
 """
 
 from __future__ import annotations

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from devices.clock import Instant, iso
 from optimizer.arrays import FloatArray
 from optimizer.formulation import Layout
 from optimizer.problem import Problem
-
-from devices.clock import Instant, iso
 
 LEAST = 1e-4
 """kWh or kL below which a missing amount is solver tolerance."""

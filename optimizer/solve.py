@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from optimizer import engine, shortage
-from optimizer.arrays import FloatArray, IntArray, Model
+from optimizer.arrays import FloatArray, Model
+from optimizer.commitment import commit
 from optimizer.dispatch import dispatch
 from optimizer.energy import Exclusive
 from optimizer.engine import NoPlanFound, Outcome, Solution
@@ -21,8 +22,8 @@ from optimizer.explain import Prices
 from optimizer.formulation import (
     Layout,
     conflicts,
+    decided,
     every_slot,
-    fixed,
     formulate,
     integers_fixed,
     lifelines_only,
@@ -36,6 +37,9 @@ from optimizer.water import whole_slots
 
 _ROUNDS = 3
 """Solves that add binaries only where flows collide; after that every slot gets one."""
+
+_USED = 1e-6
+"""A genset that the relaxation runs less than this in every slot is left off."""
 
 _EXACT = Stop(seconds=None, gap=0.0, nodes=None)
 
@@ -82,48 +86,66 @@ def _left(stop: Stop, spent: float) -> Stop:
 
 def _commit(problem: Problem, layout: Layout, x: FloatArray, stop: Stop, seed: int) -> _Solved:
     """Returns a plan with gensets and jobs decided. A genset that the relaxation leaves off stays off."""
-    unused = {g.id for g in problem.gensets if x[layout.gensets[g.id].on].max() < 1e-6}
+    used = [g for g in problem.gensets if x[layout.gensets[g.id].on].max() > _USED]
+    on = {g.id: np.zeros(problem.slots) for g in problem.gensets if g not in used}
+    if len(used) == 1:
+        on[used[0].id] = commit(problem, used[0], _net_load(problem, layout, x))
 
     def restrict(model: Model, layout: Layout) -> Model:
-        for name in unused:
-            model = _hold(model, layout.gensets[name].on, 0.0)
+        for name, schedule in on.items():
+            model = decided(model, layout.gensets[name].on, schedule)
         return model
 
     try:
-        return _exclusively(problem, restrict, frozenset(), stop, seed, blocks=True)
+        return _exclusively(problem, restrict, frozenset(), stop, seed, blocks=len(used) > 1)
     except NoPlanFound:
         solved = _exclusively(problem, _always_possible, frozenset(), _EXACT, seed)
         return replace(solved, complete=False)
 
 
+def _net_load(problem: Problem, layout: Layout, x: FloatArray) -> FloatArray:
+    """Returns what batteries, gensets and grid have to cover per slot when all else is as in `x` [kW]."""
+    net = np.array(problem.load_kw) - np.array(problem.pv_kw)
+    for water in problem.water:
+        net += water.pump_kw * x[layout.water[water.tank_id].run]
+    for charger in problem.chargers:
+        net[charger.from_slot : charger.until_slot] += x[layout.chargers[charger.id].power]
+    for job in problem.jobs:
+        for offset, kw in enumerate(job.power_kw):
+            net[job.earliest_slot + offset : job.latest_slot + 1 + offset] += kw * x[layout.jobs[job.id].start]
+    return net
+
+
 def _always_possible(model: Model, layout: Layout) -> Model:
     """Returns the model with gensets on wherever they may be and all jobs skipped: dear, but a plan."""
     for genset in layout.gensets.values():
-        model = fixed(model, genset.on, model.upper[genset.on])
+        model = decided(model, genset.on, model.upper[genset.on])
     for job in layout.jobs.values():
-        model = _hold(model, job.start, 0.0)
+        model = decided(model, job.start, np.zeros(len(job.start)))
     return model
 
 
-def _hold(model: Model, columns: IntArray, value: float) -> Model:
-    return fixed(model, columns, np.full(len(columns), value))
-
-
 def _exclusively(
-    problem: Problem, restrict: _Restriction, exclusive: Exclusive, stop: Stop, seed: int, *, blocks: bool = False
+    problem: Problem,
+    restrict: _Restriction,
+    exclusive: Exclusive,
+    stop: Stop,
+    seed: int,
+    *,
+    blocks: bool = False,
+    rounds: int = _ROUNDS,
 ) -> _Solved:
     """Solves until no two flows collide that exclude each other, then fixes all integers for the duals."""
-    for round_ in range(_ROUNDS + 1):
-        model, layout = formulate(problem, exclusive, blocks=blocks)
-        model = restrict(model, layout)
-        solution = engine.run(model, stop, seed)
-        stop = _left(stop, solution.seconds)
-        found = conflicts(problem, layout, solution.x) - exclusive
-        if not found:
-            break
+    model, layout = formulate(problem, exclusive, blocks=blocks)
+    model = restrict(model, layout)
+    solution = engine.run(model, stop, seed)
+    found = conflicts(problem, layout, solution.x) - exclusive
+    if found and rounds > 0:
         exclusive |= found
-        if round_ == _ROUNDS - 1:
+        if rounds == 1:
             exclusive = every_slot(problem, exclusive)
+        left = _left(stop, solution.seconds)
+        return _exclusively(problem, restrict, exclusive, left, seed, blocks=blocks, rounds=rounds - 1)
     complete = solution.outcome is Outcome.OPTIMAL
     if model.integer.any():
         solution = engine.run(integers_fixed(model, solution.x), _EXACT, seed)
@@ -140,21 +162,18 @@ def _pump(problem: Problem, solved: _Solved, seed: int) -> _Solved:
         w.tank_id: whole_slots(w, problem.slot_h, _drawn(problem, solved, at), price)
         for at, w in enumerate(problem.water)
     }
-    decided = {name: np.round(x[layout.gensets[name].on]) for name in layout.gensets}
+    on = {name: np.round(x[layout.gensets[name].on]) for name in layout.gensets}
     started = {name: np.round(x[layout.jobs[name].start]) for name in layout.jobs}
 
     def restrict(model: Model, layout: Layout) -> Model:
-        integer = model.integer.copy()
         for name, genset in layout.gensets.items():
-            model = fixed(model, genset.on, decided[name])
-            integer[genset.on] = False
+            model = decided(model, genset.on, on[name])
         for name, job in layout.jobs.items():
-            model = fixed(model, job.start, started[name])
-            integer[job.start] = False
+            model = decided(model, job.start, started[name])
         for tank, run in runs.items():
             if run is not None:
-                model = fixed(model, layout.water[tank].run, run)
-        return replace(model, integer=integer)
+                model = decided(model, layout.water[tank].run, run)
+        return model
 
     again = _exclusively(problem, restrict, solved.exclusive, _EXACT, seed)
     return replace(again, complete=solved.complete)
@@ -179,7 +198,10 @@ def _power_prices(problem: Problem, solved: _Solved) -> FloatArray:
 def _plan(problem: Problem, solved: _Solved, bound: float, stop: Stop) -> Plan:
     prices = Prices(
         tuple(_power_prices(problem, solved).tolist()),
-        {b.id: tuple(solved.solution.duals[solved.layout.batteries[b.id].soc_rows].tolist()) for b in problem.batteries},
+        {
+            b.id: tuple(solved.solution.duals[solved.layout.batteries[b.id].soc_rows].tolist())
+            for b in problem.batteries
+        },
     )
     plan = make_plan(problem, dispatch(problem, solved.layout, solved.solution.x), prices, bound)
     proven = plan.cost - plan.bound <= stop.gap * max(abs(plan.cost), 1.0)

@@ -110,7 +110,7 @@ def _genset(genset: Genset) -> Iterator[str]:
         )
     )
     yield from broken
-    if not broken and not genset.power_kw_min <= genset.power_kw_max or genset.power_kw_max == 0.0:
+    if not broken and (genset.power_kw_min > genset.power_kw_max or genset.power_kw_max == 0.0):
         yield f"{at}: minimum load {genset.power_kw_min} kW and maximum {genset.power_kw_max} kW leave no power"
 
 

@@ -18,7 +18,7 @@ from optimizer.problem import Problem, WaterSystem
 
 @dataclass(frozen=True, slots=True)
 class WaterColumns:
-    """Per slot: fraction that the pump runs, kL in the tank at the end, kL of demand not served, kL of lifeline missing."""
+    """Per slot: part that the pump runs, kL in the tank at the end, kL of demand unserved, kL of lifeline missing."""
 
     run: IntArray
     level: IntArray
@@ -70,13 +70,15 @@ def whole_slots(water: WaterSystem, slot_h: float, drawn_kl: FloatArray, price: 
     tank is too small for whole slots, so that only parts of slots keep it within its limits.
 
     Args:
+        water: pump and tank.
+        slot_h: length of a slot.
         drawn_kl: what leaves the tank in each slot [kL].
         price: what a kWh costs in each slot.
     """
     n = len(drawn_kl)
     flow = water.pump_flow_kl_per_h * slot_h
     pumped = np.arange(n + 1)
-    cost = np.full((2, n + 1), np.inf)  # by (on now, slots pumped so far)
+    cost: FloatArray = np.full((2, n + 1), np.inf)  # by (on now, slots pumped so far)
     cost[int(water.running), 0] = 0.0
     came_on = np.zeros((n, 2, n + 1), dtype=np.bool_)
     drained = np.cumsum(drawn_kl)

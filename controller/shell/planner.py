@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import IO, TypeAlias
@@ -252,7 +252,7 @@ class _Child:
                     self._receive(stdout.fileno(), answer)
         return bytes(answer)
 
-    def _wait(self, selector: selectors.BaseSelector, deadline: float) -> set[object]:
+    def _wait(self, selector: selectors.BaseSelector, deadline: float) -> Container[object]:
         left = deadline - time.monotonic()
         ready = {key.fileobj for key, _ in selector.select(max(left, 0.0))}
         if not ready:

@@ -1,0 +1,224 @@
+"""When one genset runs: exact dynamic programming over (stored energy, on or off and for how long).
+
+The batteries are taken as one, and everything that is neither battery nor genset keeps the power that the
+linear relaxation gave it. On a village without grid this takes 20 ms and finds plans at least as good as a
+MILP of 96 commitment binaries does in a second; the LP that follows makes the powers exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from optimizer.arrays import FloatArray, IntArray
+from optimizer.energy import price_of_limits
+from optimizer.problem import Genset, Problem
+
+LEVELS = 200
+"""Steps of the storage grid: half a kilowatt-hour of a village battery."""
+
+_HUGE = 1e6
+"""Money per kWh of critical load not served: avoided whatever the prices are."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Store:
+    """All batteries as one, on a grid of levels; powers at the bus, positive charges."""
+
+    low_kwh: float
+    delta_kwh: float  # between levels
+    level: FloatArray  # kWh
+    now: float  # in levels, with fraction
+    step: IntArray  # whole levels that one slot can move
+    charge_kw_max: float
+    discharge_kw_max: float
+    charge_efficiency: float
+    discharge_efficiency: float
+    wear_price: float
+    reserve_kwh: float
+    reserve_price: float
+    terminal_value: float
+
+    def power_kw(self, levels: FloatArray, slot_h: float) -> FloatArray:
+        """Returns the bus power that moves the charge by so many levels in a slot."""
+        kwh = levels * self.delta_kwh
+        return np.where(kwh > 0, kwh / self.charge_efficiency, kwh * self.discharge_efficiency) / slot_h
+
+    def levels(self, power_kw: FloatArray, slot_h: float) -> FloatArray:
+        """Returns the levels that a bus power moves the charge by; NaN beyond the ratings."""
+        kwh = np.where(power_kw > 0, power_kw * self.charge_efficiency, power_kw / self.discharge_efficiency) * slot_h
+        possible = (power_kw <= self.charge_kw_max) & (power_kw >= -self.discharge_kw_max)
+        return np.where(possible, kwh / self.delta_kwh, np.nan)
+
+
+@dataclass(frozen=True, slots=True)
+class _Actions:
+    """What can be done in each slot with the genset on, or off: levels moved and money [slot, action].
+
+    The first columns are the whole steps of the store; the last ones move exactly what balances the slot with
+    the genset off, at its minimum and at its maximum, because no whole step does.
+    """
+
+    shift: FloatArray
+    cost: FloatArray
+
+
+def commit(problem: Problem, genset: Genset, net_kw: FloatArray) -> FloatArray:
+    """Returns 1.0 in the slots in which the genset should run, minimum times kept.
+
+    Args:
+        problem: a valid problem.
+        genset: one of its gensets.
+        net_kw: per slot what batteries, this genset and the grid have to cover (load less PV that is offered).
+    """
+    store = _store(problem)
+    off = _actions(problem, genset, store, net_kw, on=False)
+    on = _actions(problem, genset, store, net_kw, on=True)
+    phases = _phases(genset)
+    ends = _backward(problem, store, phases, off, on)
+    return _forward(genset, store, phases, off, on, ends)
+
+
+def _store(problem: Problem) -> _Store:
+    batteries, h = problem.batteries, problem.slot_h
+    size = sum(b.energy_kwh for b in batteries) or 1.0
+    share = [b.energy_kwh / size for b in batteries]
+    low = sum(min(b.soc_min_kwh, b.soc_now_kwh) for b in batteries)
+    high = sum(max(b.soc_max_kwh, b.soc_now_kwh) for b in batteries)
+    levels = LEVELS if high > low else 0
+    delta = (high - low) / LEVELS if high > low else 1.0
+    charge, discharge = sum(b.charge_kw_max for b in batteries), sum(b.discharge_kw_max for b in batteries)
+    charge_efficiency = sum(s * b.charge_efficiency for s, b in zip(share, batteries, strict=True)) or 1.0
+    discharge_efficiency = sum(s * b.discharge_efficiency for s, b in zip(share, batteries, strict=True)) or 1.0
+    up, down = int(charge * h * charge_efficiency / delta), int(discharge * h / discharge_efficiency / delta)
+    return _Store(
+        low_kwh=low,
+        delta_kwh=delta,
+        level=np.asarray(low + delta * np.arange(levels + 1), dtype=np.float64),
+        now=(sum(b.soc_now_kwh for b in batteries) - low) / delta,
+        step=np.arange(-min(down, levels), min(up, levels) + 1, dtype=np.int64),
+        charge_kw_max=charge,
+        discharge_kw_max=discharge,
+        charge_efficiency=charge_efficiency,
+        discharge_efficiency=discharge_efficiency,
+        wear_price=sum(s * b.wear_price for s, b in zip(share, batteries, strict=True)),
+        reserve_kwh=sum(b.reserve_kwh for b in batteries),
+        reserve_price=sum(s * b.reserve_price for s, b in zip(share, batteries, strict=True)),
+        terminal_value=sum(s * b.terminal_value for s, b in zip(share, batteries, strict=True)),
+    )
+
+
+def _actions(problem: Problem, genset: Genset, store: _Store, net_kw: FloatArray, *, on: bool) -> _Actions:
+    h, slots = problem.slot_h, problem.slots
+    whole = np.broadcast_to(store.step.astype(np.float64), (slots, len(store.step)))
+    sources = np.array([genset.power_kw_min, genset.power_kw_max] if on else [0.0])
+    exact = store.levels(sources[None, :] - net_kw[:, None], h)
+    shift = np.concatenate([whole, exact], axis=1)
+    power = store.power_kw(shift, h)
+    cost = (
+        _running_cost(problem, genset, net_kw[:, None] + power)
+        if on
+        else _exchange_cost(problem, net_kw[:, None] + power)
+    )
+    cost = cost + store.wear_price * h * np.maximum(-power, 0.0)
+    return _Actions(np.nan_to_num(shift), np.where(np.isnan(shift), np.inf, cost))
+
+
+def _running_cost(problem: Problem, genset: Genset, need_kw: FloatArray) -> FloatArray:
+    """Returns the money of covering `need_kw` with the genset on at its best power: one of four corners."""
+    limits = np.array(problem.grid.import_limit_kw)[:, None]
+    corners = (need_kw, need_kw - limits, np.zeros_like(need_kw), np.full_like(need_kw, np.inf))
+    best = np.full_like(need_kw, np.inf)
+    for corner in corners:
+        power = np.clip(corner, genset.power_kw_min, genset.power_kw_max)
+        best = np.minimum(best, _exchange_cost(problem, need_kw - power) + genset.energy_price * problem.slot_h * power)
+    return best + genset.fixed_price_per_h * problem.slot_h
+
+
+def _exchange_cost(problem: Problem, need_kw: FloatArray) -> FloatArray:
+    """Returns the money of covering `need_kw` [slot, step] by grid or shedding, or of giving surplus away."""
+    grid = problem.grid
+    there = np.array(grid.available)[:, None]
+    import_price, export_price = np.array(grid.import_price)[:, None], np.array(grid.export_price)[:, None]
+    sheddable = (np.array(problem.load_kw) - np.array(problem.critical_kw))[:, None]
+    short, spare = np.maximum(need_kw, 0.0), np.maximum(-need_kw, 0.0)
+    over = np.maximum(short - np.array(grid.import_limit_kw)[:, None], 0.0)
+    sold = np.minimum(spare, np.array(grid.export_limit_kw)[:, None])
+    tied = short * import_price + over * grid.over_limit_price - sold * np.maximum(export_price, 0.0)
+    critical = np.maximum(short - sheddable, 0.0)
+    stuck = np.maximum(spare - np.array(problem.pv_kw)[:, None], 0.0)
+    alone = short * problem.shed_price + critical * _HUGE + stuck * price_of_limits(problem)
+    return np.where(there, tied, alone) * problem.slot_h
+
+
+@dataclass(frozen=True, slots=True)
+class _Phases:
+    """States of the genset: on for 1..up slots (the last: or longer), then off for 1..down slots."""
+
+    up: int
+    down: int
+    start: int
+    arcs: tuple[tuple[tuple[int, float], ...], ...]  # per phase: (next phase, money)
+
+
+def _phases(genset: Genset) -> _Phases:
+    up, down = max(genset.min_up_slots, 1), max(genset.min_down_slots, 1)
+    age = max(genset.slots_in_state, 1)
+    start = min(age, up) - 1 if genset.running else up + min(age, down) - 1
+    arcs = [((s + 1, 0.0),) for s in range(up - 1)] + [((up - 1, 0.0), (up, 0.0))]
+    arcs += [((s + 1, 0.0),) for s in range(up, up + down - 1)]
+    arcs += [((up + down - 1, 0.0), (0, genset.start_price))]
+    return _Phases(up, down, start, tuple(arcs))
+
+
+def _backward(problem: Problem, store: _Store, phases: _Phases, off: _Actions, on: _Actions) -> list[FloatArray]:
+    """Returns, per slot, what ending it at (phase, level) costs from there on."""
+    held = store.reserve_price * np.maximum(store.reserve_kwh - store.level, 0.0)
+    value = np.tile(-store.terminal_value * store.level, (phases.up + phases.down, 1))
+    ends: list[FloatArray] = []
+    for t in range(problem.slots - 1, -1, -1):
+        end = value + held * problem.grid.available[t]
+        ends.append(end)
+        through = [_through(end[phase], store.step, (on if phase < phases.up else off), t) for phase in range(len(end))]
+        value = np.stack(
+            [np.min([through[target] + money for target, money in targets], axis=0) for targets in phases.arcs]
+        )
+    return ends[::-1]
+
+
+def _through(end: FloatArray, step: IntArray, actions: _Actions, t: int) -> FloatArray:
+    """Returns the best value before the slot per level: a min-plus convolution, and the exact actions."""
+    whole = len(step)
+    low, high = int(step[0]), int(step[-1])
+    padded = np.concatenate([np.full(-low, np.inf), end, np.full(high, np.inf)])
+    best = (sliding_window_view(padded, whole) + actions.cost[t, :whole]).min(axis=1)
+    for action in range(whole, actions.cost.shape[1]):
+        moved = _at(end, np.arange(len(end)) + actions.shift[t, action]) + actions.cost[t, action]
+        best = np.minimum(best, moved)
+    return best
+
+
+def _at(end: FloatArray, level: FloatArray) -> FloatArray:
+    return np.interp(level, np.arange(len(end)), end, left=np.inf, right=np.inf)
+
+
+def _forward(
+    genset: Genset, store: _Store, phases: _Phases, off: _Actions, on: _Actions, ends: list[FloatArray]
+) -> FloatArray:
+    """Returns the schedule that follows from the values, with the charge between levels kept exactly."""
+    schedule = np.zeros(len(ends))
+    phase, level = phases.start, store.now
+    for t, end in enumerate(ends):
+        best = (np.inf, phase, level)
+        for target, money in phases.arcs[phase]:
+            actions = on if target < phases.up else off
+            reached = level + actions.shift[t]
+            total = _at(end[target], reached) + actions.cost[t] + money
+            choice = int(np.argmin(total))
+            if total[choice] < best[0]:
+                best = (float(total[choice]), target, float(reached[choice]))
+        _, phase, level = best
+        schedule[t] = float(phase < phases.up)
+    return schedule
