@@ -1,31 +1,45 @@
-"""What a planner child may answer; the hub's core sees only these."""
+"""What comes back from the planner child; the hub's core sees only these."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from optimizer.plan import Infeasible, Plan
 
 
+class Cause(StrEnum):
+    """Why there is no answer."""
+
+    TIMEOUT = "timeout"  # hung, stopped or too slow: killed
+    CRASH = "crash"  # died, or could not be started
+    GARBAGE = "garbage"  # wrote something that is not an answer to the question
+    SOLVER = "solver"  # the engine gave up; its words are in the message
+    INVALID = "invalid"  # the plan fails the independent check
+    BUSY = "busy"  # earlier questions are not answered yet
+
+
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan, not yet checked."""
+    """A plan that passed the check."""
 
     plan: Plan
+    seconds: float
+    child_peak_kib: int
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The planner says that nothing is possible, and why."""
+    """No plan is possible; reasons in words."""
 
     infeasible: Infeasible
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """No usable answer: `cause` is timeout, crash or garbage."""
+    """The planner itself failed."""
 
-    cause: str
+    cause: Cause
     message: str
 
 

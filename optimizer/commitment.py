@@ -78,7 +78,7 @@ def commit(problem: Problem, genset: Genset, net_kw: FloatArray) -> FloatArray:
     on = _actions(problem, genset, store, net_kw, on=True)
     phases = _phases(genset)
     ends = _backward(problem, store, phases, off, on)
-    return _forward(genset, store, phases, off, on, ends)
+    return _forward(store, phases, off, on, ends)
 
 
 def _store(problem: Problem) -> _Store:
@@ -204,9 +204,7 @@ def _at(end: FloatArray, level: FloatArray) -> FloatArray:
     return np.interp(level, np.arange(len(end)), end, left=np.inf, right=np.inf)
 
 
-def _forward(
-    genset: Genset, store: _Store, phases: _Phases, off: _Actions, on: _Actions, ends: list[FloatArray]
-) -> FloatArray:
+def _forward(store: _Store, phases: _Phases, off: _Actions, on: _Actions, ends: list[FloatArray]) -> FloatArray:
     """Returns the schedule that follows from the values, with the charge between levels kept exactly."""
     schedule = np.zeros(len(ends))
     phase, level = phases.start, store.now

@@ -15,55 +15,17 @@ import threading
 import time
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import IO, TypeAlias
+from typing import IO
 
+from optimizer.answer import Answer, Cause, Failed, Planned, Refused
 from optimizer.check import check
 from optimizer.codec import Answered, Question, Unreadable, decode, encode
-from optimizer.plan import Infeasible, Plan
+from optimizer.plan import Infeasible
 from optimizer.problem import Problem, Stop
 
 ANSWER_BYTES_MAX = 16 << 20
 STDERR_TAIL_BYTES = 4_096
 _CHUNK = 1 << 16
-
-
-class Cause(StrEnum):
-    """Why there is no answer."""
-
-    TIMEOUT = "timeout"  # hung, stopped or too slow: killed
-    CRASH = "crash"  # died, or could not be started
-    GARBAGE = "garbage"  # wrote something that is not an answer to the question
-    SOLVER = "solver"  # the engine gave up; its words are in the message
-    INVALID = "invalid"  # the plan fails the independent check
-    BUSY = "busy"  # earlier questions are not answered yet
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A plan that passed the check."""
-
-    plan: Plan
-    seconds: float
-    child_peak_kib: int
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """No plan is possible; reasons in words."""
-
-    infeasible: Infeasible
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The planner itself failed."""
-
-    cause: Cause
-    message: str
-
-
-Answer: TypeAlias = Planned | Refused | Failed
 
 
 @dataclass(frozen=True, slots=True)
