@@ -1,6 +1,6 @@
 """One control cycle: every rule in order may only narrow the band that earlier rules left.
 
-`run` takes a frozen context and returns one Decision per controllable device, with the whole trail of who narrowed what.
+`run` takes a frozen context and returns one Decision per controllable device, with the trail of who narrowed what.
 """
 
 from __future__ import annotations
@@ -29,9 +29,7 @@ class Band:
         """
         new_low = self.low if low is None else min(max(low, self.low), self.high)
         new_high = self.high if high is None else max(min(high, self.high), self.low)
-        if new_low > new_high:  # the rule contradicts itself: keep its upper end
-            new_low = new_high
-        return Band(new_low, new_high)
+        return Band(min(new_low, new_high), new_high)  # a rule that contradicts itself keeps its upper end
 
     def clip(self, value: float) -> float:
         """Returns the nearest allowed value."""
@@ -89,7 +87,7 @@ class Context:
         return self.snapshot.now
 
 
-Rule = Callable[[Context, DeviceSpec, Band], Narrowing | None]
+Rule = Callable[[Context, DeviceSpec], Narrowing | None]
 
 
 def full_band(device: DeviceSpec) -> Band:
@@ -125,7 +123,7 @@ def decide(context: Context, device: DeviceSpec, rules: Sequence[tuple[str, Rule
     band = full_band(device)
     trail: list[tuple[str, str, Band]] = []
     for name, rule in rules:
-        wish = rule(context, device, band)
+        wish = rule(context, device)
         if wish is None:
             continue
         narrowed = band.narrowed(wish.low, wish.high)

@@ -1,6 +1,6 @@
 """The process image: the last reading of every point, with quality and age.
 
-The image is replaced per device and poll, never per value; `freeze` hands the cycle one view that cannot change under it.
+The image is replaced per device and poll, never per value; `freeze` gives the cycle one view that cannot change.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Image:
         """
         if readings.historical:
             return
-        at = readings.at if readings.at < received else received
+        at = min(received, readings.at)
         known = self._devices.get(readings.device)
         if known is not None and at < known.at and known.online:
             self.late += 1

@@ -1,12 +1,15 @@
-"""The rules of the control cycle, highest first: interlock floor, feeder limit, lifeline, lock-out, operator hold, plan, default.
+"""The rules of the control cycle, highest first.
 
-Each is a small function of (context, device, band). Values are in the unit of the device's writable point: W by the
+Interlock floor, feeder limit, lifeline, lock-out, operator hold, plan, default: each is a small function of
+(context, device) that asks for a narrower band; infinity means "as far as is allowed". Values are in the unit of the device's writable point: W by the
 sign rule (positive charges), 0/1 for a pump, a fraction for PV.
 """
 
 from __future__ import annotations
 
-from controller.cycle import Band, Context, Narrowing, Rule
+import math
+
+from controller.cycle import Context, Narrowing, Rule
 from devices.model import DeviceKind, DeviceSpec
 from optimizer.plan import Mode
 
@@ -16,8 +19,8 @@ ISLAND_START_SOC = 0.30
 ISLAND_STOP_SOC = 0.60
 
 
-def interlock_floor(context: Context, device: DeviceSpec, band: Band) -> Narrowing | None:
-    """Bad or old data means the safe value; physical ends stop the flow. (The gateway enforces the same again.)"""
+def interlock_floor(context: Context, device: DeviceSpec) -> Narrowing | None:
+    """Bad or old data means the safe value; physical ends stop the flow (the gateway enforces the same again)."""
     match device.kind:
         case DeviceKind.BATTERY:
             return _battery_floor(context, device)
@@ -52,7 +55,7 @@ def _battery_floor(context: Context, device: DeviceSpec) -> Narrowing | None:
     return None
 
 
-def feeder_limit(context: Context, device: DeviceSpec, band: Band) -> Narrowing | None:
+def feeder_limit(context: Context, device: DeviceSpec) -> Narrowing | None:
     """Keeps the exchange with the outside within the feeder's limits, whatever anybody planned."""
     if context.island:
         return _island_surplus(context, device)
@@ -62,14 +65,21 @@ def feeder_limit(context: Context, device: DeviceSpec, band: Band) -> Narrowing 
     if device.kind is DeviceKind.BATTERY:
         if others is None:
             return Narrowing(0.0, 0.0, "the grid meter does not report: no exchange can be steered")
-        return Narrowing(lowest - others, highest - others, f"feeder limit {highest / 1000:.1f} kW in, {-lowest / 1000:.1f} kW out")
-    grid = context.snapshot.value(_grid(context), "W")
+        return Narrowing(
+            lowest - others, highest - others, f"feeder limit {highest / 1000:.1f} kW in, {-lowest / 1000:.1f} kW out"
+        )
+    grid = _grid_w(context)
     if device.kind is DeviceKind.CHARGER and grid is not None:
         own = context.snapshot.value(device.id, "W") or 0.0
         return Narrowing(None, max(0.0, own + highest + grid + _battery_room(context)), "what the feeder has left")
     if device.kind is DeviceKind.PV and grid is not None:
         return _curtail(context, grid + lowest)
     return None
+
+
+def _grid_w(context: Context) -> float | None:
+    """Returns the grid meter's power [W], negative while importing."""
+    return next((context.snapshot.value(grid.id, "W") for grid in context.site.of_kind(DeviceKind.GRID)), None)
 
 
 def _battery_room(context: Context) -> float:
@@ -112,7 +122,7 @@ def _island_surplus(context: Context, device: DeviceSpec) -> Narrowing | None:
     return _curtail(context, charging + 1.0)
 
 
-def lifeline(context: Context, device: DeviceSpec, band: Band) -> Narrowing | None:
+def lifeline(context: Context, device: DeviceSpec) -> Narrowing | None:
     """Keeps what the lifelines need: drinking water in the tank, charge for an outage."""
     if device.kind is DeviceKind.PUMP:
         level = context.snapshot.value(context.site.tank_of[device.id], "level")
@@ -139,7 +149,7 @@ def _island_genset(context: Context, device: DeviceSpec) -> Narrowing | None:
     return None
 
 
-def lock_out(context: Context, device: DeviceSpec, band: Band) -> Narrowing | None:
+def lock_out(context: Context, device: DeviceSpec) -> Narrowing | None:
     """Somebody has locked the device out at the device itself: nothing is asked of it."""
     if device.id not in context.locked_out:
         return None
@@ -147,7 +157,7 @@ def lock_out(context: Context, device: DeviceSpec, band: Band) -> Narrowing | No
     return Narrowing(safe, safe, "locked out at the device")
 
 
-def operator_hold(context: Context, device: DeviceSpec, band: Band) -> Narrowing | None:
+def operator_hold(context: Context, device: DeviceSpec) -> Narrowing | None:
     """An operator's override, until it expires."""
     hold = context.holds.get(device.id)
     if hold is None or hold.until <= context.now:
@@ -155,13 +165,13 @@ def operator_hold(context: Context, device: DeviceSpec, band: Band) -> Narrowing
     return Narrowing(hold.value, hold.value, f"{hold.by}: {hold.reason}")
 
 
-def plan(context: Context, device: DeviceSpec, band: Band) -> Narrowing | None:
+def plan(context: Context, device: DeviceSpec) -> Narrowing | None:
     """The plan's step for this slot: modes for storages, on/off or power for the rest."""
     if context.island:
         return None
     step = context.storage_steps.get(device.id)
     if step is not None:
-        wish = _mode_power(context, device, step.mode, step.limit_w)
+        wish = _mode_power(context, step.mode, step.limit_w)
         return None if wish is None else Narrowing(wish, wish, step.reason.constraint)
     unit = context.unit_steps.get(device.id)
     if unit is None:
@@ -170,7 +180,7 @@ def plan(context: Context, device: DeviceSpec, band: Band) -> Narrowing | None:
     return Narrowing(wish, wish, unit.reason.constraint)
 
 
-def _mode_power(context: Context, device: DeviceSpec, mode: Mode, limit_w: int) -> float | None:
+def _mode_power(context: Context, mode: Mode, limit_w: int) -> float | None:
     if mode is Mode.HOLD:
         return 0.0
     follow = follow_power(context)
@@ -190,7 +200,7 @@ def follow_power(context: Context) -> float | None:
     return -context.others_w / max(1, len(context.site.of_kind(DeviceKind.BATTERY)))
 
 
-def default(context: Context, device: DeviceSpec, band: Band) -> Narrowing | None:
+def default(context: Context, device: DeviceSpec) -> Narrowing | None:
     """What happens without a plan: simple rules that are never far from good."""
     match device.kind:
         case DeviceKind.BATTERY:
@@ -199,9 +209,9 @@ def default(context: Context, device: DeviceSpec, band: Band) -> Narrowing | Non
         case DeviceKind.PUMP:
             return _pump_hysteresis(context, device)
         case DeviceKind.CHARGER:
-            return Narrowing(band.high, band.high, "charge when connected")
+            return Narrowing(math.inf, math.inf, "charge when connected")
         case DeviceKind.PV:
-            return Narrowing(band.high, band.high, "all the sun there is")
+            return Narrowing(math.inf, math.inf, "all the sun there is")
         case _:
             return Narrowing(0.0, 0.0, "off")
 

@@ -13,7 +13,8 @@ Id = Annotated[
 Fraction = Annotated[float, Field(ge=0.0, le=1.0, description="Fraction 0-1")]
 Power = Annotated[float, Field(gt=0, le=1e8, description="Power [W]")]
 ClockTime = Annotated[
-    str, Field(pattern=r"^(?:[01]\d|2[0-3]):[0-5]\d$|^24:00$", description="Local time of day, HH:MM, 24:00 = day's end")
+    str,
+    Field(pattern=r"^(?:[01]\d|2[0-3]):[0-5]\d$|^24:00$", description="Local time of day, HH:MM, 24:00 = day's end"),
 ]
 MicroPrice = Annotated[
     int, Field(ge=0, le=10**9, description="Price in micro-units (1e-6 of the currency) per kWh or per m3")
@@ -375,5 +376,3 @@ class SiteFile(Table):
     job: list[JobTable] = []
     place: list[PlaceTable] = []
     simulate: SimulateTable | None = None
-
-

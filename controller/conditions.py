@@ -1,0 +1,190 @@
+"""What is wrong right now: small functions from the frozen view to alarm conditions, one cause each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from controller.alarms import Condition, Priority
+from controller.image import Snapshot
+from controller.site import Site
+from devices.clock import MINUTE_MS, Instant
+from devices.model import DeviceId, DeviceKind
+
+VEHICLES = (DeviceKind.ROBOT, DeviceKind.DRONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the hub knows beside the image."""
+
+    link_up: bool
+    link_reason: str
+    gateways_online: frozenset[str]
+    watch_from: Instant  # nobody is missed before this (start-up, resume)
+    island: bool
+    planner_failures: int
+    planner_status: str
+    records_rejected: int
+    failed_missions: Mapping[str, str]  # run key -> why
+    quarantined: Mapping[str, str]  # account -> why
+
+
+def find(site: Site, snapshot: Snapshot, health: Health) -> dict[str, Condition]:
+    """Returns the conditions that hold now, by id. First-out: a dead broker or gateway hides what follows from it."""
+    found: dict[str, Condition] = {}
+    for condition in _all(site, snapshot, health):
+        found[condition.id] = condition
+    return found
+
+
+def _all(site: Site, snapshot: Snapshot, health: Health) -> Iterable[Condition]:
+    yield from _communication(site, snapshot, health)
+    yield from _water(site, snapshot)
+    yield from _energy(site, snapshot, health)
+    yield from _planning(health)
+    for run, why in health.failed_missions.items():
+        yield Condition(
+            f"mission.{run}",
+            Priority.MEDIUM,
+            run,
+            f"{run} failed: {why}",
+            "the job was not done today",
+            "look at the vehicle, then let it run tomorrow or do it by hand",
+        )
+    for account, why in health.quarantined.items():
+        yield Condition(
+            f"quarantine.{account}",
+            Priority.MEDIUM,
+            account,
+            f"the bill of {account} is on hold: {why}",
+            "its energy is settled when the records are complete",
+            f"read the meter of {account} and check its wiring",
+        )
+
+
+def _communication(site: Site, snapshot: Snapshot, health: Health) -> Iterable[Condition]:
+    if not health.link_up:
+        if snapshot.now >= health.watch_from:
+            yield Condition(
+                "link",
+                Priority.HIGH,
+                "broker",
+                f"no connection to the broker: {health.link_reason or 'not connected yet'}",
+                "devices fall back to their own safe values; records wait in the gateways",
+                "see whether the broker runs: atoll status",
+            )
+        return
+    if snapshot.now < health.watch_from:
+        return
+    dead = {gateway.id for gateway in site.gateways if gateway.id not in health.gateways_online}
+    for gateway in sorted(dead):
+        yield Condition(
+            f"gateway.{gateway}",
+            Priority.HIGH,
+            gateway,
+            f"gateway {gateway} is silent",
+            "its devices run on their own safe values; its records are kept there",
+            "check its power and network",
+        )
+    for device in site.devices:
+        if device.gateway in dead or snapshot.online(device.id):
+            continue
+        important = device.kind in (DeviceKind.GRID, DeviceKind.BATTERY, DeviceKind.TANK)
+        yield Condition(
+            f"offline.{device.id}",
+            Priority.HIGH if important else Priority.LOW if device.kind in VEHICLES else Priority.MEDIUM,
+            device.id,
+            f"{device.id} does not report",
+            "nothing is asked of it; its last values are not used",
+            f"check power and wiring of {device.id} (unit {device.unit})"
+            if device.gateway
+            else f"check power and radio of {device.id}",
+        )
+
+
+def _water(site: Site, snapshot: Snapshot) -> Iterable[Condition]:
+    for tank in site.of_kind(DeviceKind.TANK):
+        level = snapshot.value(tank.id, "level")
+        if level is not None and level < site.water_reserve:
+            yield Condition(
+                f"reserve.{tank.id}",
+                Priority.HIGH,
+                tank.id,
+                f"{tank.id} is below its drinking reserve ({level:.0%})",
+                "irrigation stops; if it falls further, taps run dry",
+                "see that the pump runs; ask people to save water",
+                2 * MINUTE_MS,
+            )
+
+
+def _energy(site: Site, snapshot: Snapshot, health: Health) -> Iterable[Condition]:
+    if health.island:
+        yield Condition(
+            "island",
+            Priority.HIGH,
+            "grid-1",
+            "the outside grid is gone: the village is an island",
+            "battery and diesel carry the village; lifelines come first",
+            "call the grid operator; check the diesel level",
+        )
+    for battery in site.of_kind(DeviceKind.BATTERY):
+        soc = snapshot.value(battery.id, "soc")
+        if soc is not None and soc < site.island_reserve - 0.03:
+            yield Condition(
+                f"reserve.{battery.id}",
+                Priority.MEDIUM,
+                battery.id,
+                f"{battery.id} is below its outage reserve ({soc:.0%})",
+                "an outage now would reach critical loads sooner",
+                "let it charge; hold back heavy machines",
+                15 * MINUTE_MS,
+            )
+    for grid in site.of_kind(DeviceKind.GRID):
+        power = snapshot.value(grid.id, "W")
+        if power is not None and -power > site.import_limit_w * 1.02:
+            yield Condition(
+                "feeder",
+                Priority.MEDIUM,
+                grid.id,
+                f"the feeder carries {-power / 1000:.1f} kW, more than its {site.import_limit_w / 1000:.0f} kW",
+                "the feeder's fuse may open",
+                "switch off heavy machines, or hold the charger at 0 W",
+                5 * MINUTE_MS,
+            )
+
+
+def _planning(health: Health) -> Iterable[Condition]:
+    if health.planner_failures >= 3:
+        yield Condition(
+            "planner",
+            Priority.MEDIUM,
+            "planner",
+            f"no usable plan: {health.planner_status}",
+            "simple rules run the village: safe, but dearer",
+            "read the reason; the hub tries again by itself",
+        )
+    if health.records_rejected:
+        yield Condition(
+            "records",
+            Priority.MEDIUM,
+            "ledger",
+            f"{health.records_rejected} meter records contradict accepted ones and were refused",
+            "the first version stands; nothing is billed twice",
+            "compare the gateway's outbox with the ledger: atoll ledger show",
+        )
+
+
+def data_deadline_ms(kind: DeviceKind, period_ms: int, floor_ms: int) -> int:
+    """Returns how old a device's last data may be before it counts as stale [ms].
+
+    Vehicles report at least every 30 s (VDA 5050). `floor_ms` is half a second of real time at the run's speed; six of
+    them let a fully loaded machine breathe.
+    """
+    nominal = 65_000 if kind in VEHICLES else max(3 * period_ms, 5_000) + 1_000
+    return max(nominal, 6 * floor_ms)
+
+
+def deadlines(site: Site, period_ms: int, floor_ms: int) -> dict[DeviceId, int]:
+    """Returns the data deadline of every device of the site [ms]."""
+    return {device.id: data_deadline_ms(device.kind, period_ms, floor_ms) for device in site.devices}

@@ -1,0 +1,530 @@
+"""The core's one entrance: `step(hub, event, now) -> (hub, effects)`.
+
+The hub object is owned by one loop and updated in place; effects are values that the shell carries out in order, with
+everything that must be durable committed before anything is sent. No clock, no random, no I/O.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from devices.sparkplug import (
+    DeviceData,
+    DeviceOffline,
+    DeviceOnline,
+    HostEvent,
+    HostSession,
+    NodeOffline,
+    NodeOnline,
+    RecordBatch,
+    Send,
+)
+
+from controller import conditions, plans, rules
+from controller.alarms import AlarmBook, AlarmChange
+from controller.commands import AcknowledgeAlarm, Command, CommandResult, HoldDevice, ReleaseDevice, Role
+from controller.cycle import Context, Decision, Hold, fallback, full_band, run
+from controller.history import History
+from controller.image import Image, Snapshot
+from controller.ledger.entries import derived_id, is_entry_id
+from controller.missions import Board, MissionNote
+from controller.site import Site
+from devices.clock import DAY_MS, Instant, iso, next_boundary
+from devices.events import Incoming, LinkDown, LinkUp, Tick
+from devices.model import WRITABLE, DeviceId, DeviceKind, IntervalRecord, Message, Readings, Setpoint
+from devices.outbox import BadPayload, decode_batch
+from optimizer.answer import Answer
+from optimizer.problem import Problem
+
+HOLD_MAX_MS = DAY_MS
+COMMANDS_REMEMBERED = 1_000
+ISLAND_VOLTS = 50.0
+
+
+@dataclass(frozen=True, slots=True)
+class HubConfig:
+    """How this hub runs. `epoch` counts starts and fences setpoints; `floor_ms` is 500 ms real at the run's speed."""
+
+    site: Site
+    epoch: int
+    cycle_ms: int
+    period_ms: int  # how often gateways publish
+    floor_ms: int
+    replan_ms: int
+    plans: bool = True  # False: rules only
+    simulated: bool = False
+    phase_ms: int = 0  # how long after each boundary the cycle runs
+
+
+@dataclass(frozen=True, slots=True)
+class PlanAnswered:
+    """The planner child has answered question `request`."""
+
+    request: int
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Commanded:
+    """Somebody asked for something."""
+
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """The ledger has committed: its size and root, and the accounts it holds back."""
+
+    entries: int
+    root: str
+    quarantined: tuple[tuple[str, str], ...] = ()
+    rejected_records: int = 0
+
+
+Event = Tick | LinkUp | LinkDown | Incoming | PlanAnswered | Commanded | Booked
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Send this over MQTT once everything durable of the batch is committed."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Keep these readings in the telemetry store."""
+
+    readings: Readings
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """Commit these interval records, then acknowledge them to the gateway `node`."""
+
+    node: str
+    records: tuple[IntervalRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Append this to the ledger's log."""
+
+    kind: str
+    id: str
+    body: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AskPlan:
+    """Put this question to the planner child."""
+
+    request: int
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Answer the person who gave the command."""
+
+    result: CommandResult
+
+
+Effect = Publish | Store | Accept | Audit | AskPlan | Reply
+
+
+@dataclass(slots=True)
+class Lease:
+    """The setpoint that a device was last sent."""
+
+    value: float
+    sent_at: Instant
+    reason: str
+
+
+@dataclass(slots=True)
+class Hub:
+    """Everything that one hub knows. Made by `start`; changed only by `step`."""
+
+    config: HubConfig
+    host: HostSession
+    image: Image
+    history: History
+    planning: plans.Planning
+    board: Board
+    alarms: AlarmBook
+    started_at: Instant
+    next_cycle: Instant
+    link_up: bool = False
+    link_reason: str = "not connected yet"
+    gateways: set[str] = field(default_factory=set[str])
+    node_of: dict[DeviceId, str] = field(default_factory=dict[DeviceId, str])
+    holds: dict[DeviceId, Hold] = field(default_factory=dict[DeviceId, Hold])
+    leases: dict[DeviceId, Lease] = field(default_factory=dict[DeviceId, Lease])
+    decisions: dict[DeviceId, Decision] = field(default_factory=dict[DeviceId, Decision])
+    snapshot: Snapshot | None = None
+    island: bool = False
+    sequence: int = 0
+    version: int = 0
+    cycles: int = 0
+    booked: Booked = Booked(0, "")
+    answered: deque[CommandResult] = field(default_factory=lambda: deque[CommandResult](maxlen=COMMANDS_REMEMBERED))
+    bad_batches: int = 0
+
+    def next_deadline(self) -> Instant:
+        """Returns when `step` wants a Tick at the latest."""
+        reorder = self.host.next_deadline()
+        return self.next_cycle if reorder is None else Instant(min(self.next_cycle, reorder))
+
+    def watch_from(self) -> Instant:
+        """Returns from when on silence is an alarm: start-up gives every device one deadline, at least ten seconds."""
+        return Instant(self.started_at + max(10_000, 10 * self.config.floor_ms, 3 * self.config.period_ms))
+
+
+def start(config: HubConfig, now: Instant, records: Sequence[IntervalRecord] = (), holds: Iterable[Hold] = ()) -> Hub:
+    """Returns a hub that knows the recent past (`records`: the last two weeks) and the holds that still stand."""
+    site = config.site
+    history = History(site)
+    history.add(records)
+    deadlines = conditions.deadlines(site, max(config.period_ms, config.cycle_ms), config.floor_ms)
+    return Hub(
+        config=config,
+        host=HostSession(site.id, reorder_ms=max(2_000, config.floor_ms)),
+        image=Image(deadlines),
+        history=history,
+        planning=plans.Planning(next_at=now),
+        board=Board(site),
+        alarms=AlarmBook(clear_delay_ms=max(10_000, config.floor_ms)),
+        started_at=now,
+        next_cycle=now,
+        holds={hold.device: hold for hold in holds if hold.until > now},
+    )
+
+
+def step(hub: Hub, event: Event, now: Instant) -> tuple[Hub, list[Effect]]:
+    """Returns the hub after one event, and what the shell has to do."""
+    match event:
+        case Incoming(topic=topic, payload=payload):
+            return hub, _incoming(hub, topic, payload, now)
+        case Tick():
+            return hub, _tick(hub, now)
+        case LinkUp():
+            hub.link_up, hub.link_reason = True, ""
+            return hub, [Publish(hub.host.birth(now))]
+        case LinkDown(reason=reason):
+            hub.link_up, hub.link_reason = False, reason
+            return hub, []
+        case PlanAnswered(request=request, answer=answer):
+            hub.planning.answered(request, answer, now)
+            return hub, []
+        case Commanded(command=command):
+            return hub, _command(hub, command, now)
+        case Booked():
+            hub.booked = event
+            return hub, []
+
+
+def _incoming(hub: Hub, topic: str, payload: bytes, now: Instant) -> list[Effect]:
+    if topic.startswith("vda5050/"):
+        effects: list[Effect] = []
+        for readings in hub.board.receive(topic, payload, now):
+            hub.image.update(readings, now)
+            effects.append(Store(readings))
+        return effects
+    return _host_events(hub, hub.host.receive(topic, payload, now), now)
+
+
+def _host_events(hub: Hub, events: Iterable[HostEvent], now: Instant) -> list[Effect]:
+    effects: list[Effect] = []
+    for event in events:
+        match event:
+            case DeviceData(readings=readings):
+                hub.image.update(readings, now)
+                effects.append(Store(readings))
+            case RecordBatch(node=node, payload=payload):
+                effects.extend(_records(hub, node, payload))
+            case Send(message=message):
+                effects.append(Publish(message))
+            case NodeOnline(node=node):
+                hub.gateways.add(node)
+            case DeviceOnline(node=node, device=device):
+                hub.node_of[device] = node
+                hub.leases.pop(device, None)  # a reborn device gets its setpoint again at once
+            case DeviceOffline(device=device):
+                hub.image.offline(device)
+            case NodeOffline(node=node):
+                hub.gateways.discard(node)
+                for device in hub.config.site.devices:
+                    if device.gateway == node:
+                        hub.image.offline(device.id)
+    return effects
+
+
+def _records(hub: Hub, node: str, payload: bytes) -> list[Effect]:
+    try:
+        records = decode_batch(payload)
+    except BadPayload:
+        hub.bad_batches += 1
+        return []
+    hub.history.add(records)
+    return [Accept(node, tuple(records))]
+
+
+def _tick(hub: Hub, now: Instant) -> list[Effect]:
+    effects = _host_events(hub, hub.host.due(now), now)
+    if now >= hub.next_cycle:
+        hub.next_cycle = _next_cycle(hub.config, now)
+        effects.extend(_cycle(hub, now))
+    return effects
+
+
+def _next_cycle(config: HubConfig, now: Instant) -> Instant:
+    return Instant(next_boundary(Instant(now - config.phase_ms), config.cycle_ms) + config.phase_ms)
+
+
+def _cycle(hub: Hub, now: Instant) -> list[Effect]:
+    """One control cycle: freeze, decide, send, watch, and ask for a plan when one is due."""
+    snapshot = hub.image.freeze(now)
+    hub.snapshot = snapshot
+    hub.cycles += 1
+    hub.version += 1
+    effects: list[Effect] = _expire_holds(hub, now)
+    _watch_island(hub, snapshot)
+    context = _context(hub, snapshot)
+    for decision in run(context, rules.RULES):
+        hub.decisions[decision.device] = decision
+        effects.extend(_actuate(hub, decision, now))
+    effects.extend(_missions(hub, snapshot, now))
+    effects.extend(_watch(hub, snapshot, now))
+    if hub.config.plans and hub.planning.due(now) and _may_plan(hub, snapshot):
+        effects.append(_ask(hub, snapshot, now))
+        hub.history.forget(now)
+    return effects
+
+
+def _expire_holds(hub: Hub, now: Instant) -> list[Effect]:
+    effects: list[Effect] = []
+    for device in [device for device, hold in hub.holds.items() if hold.until <= now]:
+        hold = hub.holds.pop(device)
+        body = (("device", device), ("by", hold.by), ("until", iso(hold.until)))
+        effects.append(Audit("hold-expired", derived_id(now, "hold-expired", device, hold.until), body))
+    return effects
+
+
+def _watch_island(hub: Hub, snapshot: Snapshot) -> None:
+    """Notes whether the outside is there; a silent grid meter says nothing and changes nothing."""
+    for grid in hub.config.site.of_kind(DeviceKind.GRID):
+        volts = snapshot.value(grid.id, "V")
+        if volts is None:
+            continue
+        island = volts < ISLAND_VOLTS
+        if island != hub.island:
+            hub.planning.next_at = snapshot.now
+        hub.island = island
+
+
+def _context(hub: Hub, snapshot: Snapshot) -> Context:
+    site = hub.config.site
+    storages, units = hub.planning.steps(snapshot.now)
+    return Context(
+        site=site,
+        snapshot=snapshot,
+        island=hub.island,
+        others_w=others_w(site, snapshot),
+        storage_steps=storages,
+        unit_steps=units,
+        holds=hub.holds,
+        previous={device: lease.value for device, lease in hub.leases.items()},
+    )
+
+
+def others_w(site: Site, snapshot: Snapshot) -> float | None:
+    """Returns the power of everything on the bus but grid and batteries [W]; None when a meter of those is silent.
+
+    The powers of all devices on the bus sum to zero (devices/units.py), so two meters tell it.
+    """
+    total = 0.0
+    for device in (*site.of_kind(DeviceKind.GRID), *site.of_kind(DeviceKind.BATTERY)):
+        power = snapshot.value(device.id, "W")
+        if power is None:
+            return None
+        total -= power
+    return total
+
+
+def _actuate(hub: Hub, decision: Decision, now: Instant) -> list[Effect]:
+    """Sends a setpoint when it changed enough or a third of its lease is used up."""
+    node = hub.node_of.get(decision.device)
+    device = hub.config.site.device(decision.device)
+    if node is None or device is None or not hub.link_up:
+        return []
+    value = round(decision.value, 4) if device.kind is DeviceKind.PV else float(round(decision.value))
+    lease = hub.leases.get(decision.device)
+    valid_ms = max(60_000, 4 * hub.config.cycle_ms, 20 * hub.config.floor_ms)
+    step_size = 0.01 if device.kind is DeviceKind.PV else 25.0 if device.kind is not DeviceKind.PUMP else 0.5
+    changed = lease is None or abs(value - lease.value) >= step_size or (value == 0.0) != (lease.value == 0.0)
+    if not changed and lease is not None and now - lease.sent_at < valid_ms // 3:
+        lease.reason = decision.reason
+        return []
+    hub.sequence += 1
+    hub.leases[decision.device] = Lease(value, now, decision.reason)
+    setpoint = Setpoint(
+        device=decision.device,
+        point=decision.point,
+        value=value,
+        epoch=hub.config.epoch,
+        sequence=hub.sequence,
+        valid_ms=valid_ms,
+        fallback=fallback(device),
+        reason=decision.reason,
+    )
+    return [Publish(hub.host.setpoint(node, setpoint, now))]
+
+
+def _missions(hub: Hub, snapshot: Snapshot, now: Instant) -> list[Effect]:
+    current = hub.planning.current(now)
+    messages, notes = hub.board.tick(None if current is None else current[0], snapshot, now)
+    effects: list[Effect] = [Publish(message) for message in messages]
+    effects.extend(_note(note, now) for note in notes)
+    return effects
+
+
+def _note(note: MissionNote, now: Instant) -> Audit:
+    body = (("run", note.run), ("state", note.state), ("device", note.device), ("text", note.text))
+    return Audit("mission", derived_id(now, "mission", note.run, note.state), body)
+
+
+def health(hub: Hub) -> conditions.Health:
+    """Returns what the alarm conditions need beside the image."""
+    return conditions.Health(
+        link_up=hub.link_up,
+        link_reason=hub.link_reason,
+        gateways_online=frozenset(hub.gateways),
+        watch_from=hub.watch_from(),
+        island=hub.island,
+        planner_failures=hub.planning.failures,
+        planner_status=hub.planning.status,
+        records_rejected=hub.booked.rejected_records + hub.bad_batches,
+        failed_missions=hub.board.failed(),
+        quarantined=dict(hub.booked.quarantined),
+    )
+
+
+def _watch(hub: Hub, snapshot: Snapshot, now: Instant) -> list[Effect]:
+    found = conditions.find(hub.config.site, snapshot, health(hub))
+    return [_journal(change) for change in hub.alarms.update(found, now)]
+
+
+def _journal(change: AlarmChange) -> Audit:
+    body = (
+        ("alarm", change.id),
+        ("from", change.before),
+        ("to", change.after),
+        ("text", change.text),
+        ("by", change.by),
+    )
+    return Audit("alarm", derived_id(change.at, "alarm", change.id, change.after), body)
+
+
+def _may_plan(hub: Hub, snapshot: Snapshot) -> bool:
+    """Returns whether enough is known to ask: the storages have reported or have had the time to."""
+    known = all(snapshot.online(battery.id) for battery in hub.config.site.of_kind(DeviceKind.BATTERY))
+    return known or snapshot.now >= hub.watch_from()
+
+
+def _ask(hub: Hub, snapshot: Snapshot, now: Instant) -> AskPlan:
+    site = hub.config.site
+    outlook = plans.forecast(site, hub.history, now)
+    problem = plans.build_problem(site, snapshot, hub.board, outlook, hub.island)
+    request = hub.planning.ask(problem, outlook, now, hub.config.replan_ms)
+    return AskPlan(request.id, problem)
+
+
+def _command(hub: Hub, command: Command, now: Instant) -> list[Effect]:
+    """Permission, sanity, effect, audit entry, reply; a repeated id gets its first answer again."""
+    for result in hub.answered:
+        if result.id == command.id:
+            return [Reply(result)]
+    if not is_entry_id(command.id):
+        return [Reply(CommandResult(command.id, False, "bad-id", "a command carries a UUIDv7 made by its sender"))]
+    if command.actor.role is not Role.OPERATOR:
+        refused = CommandResult(command.id, False, "forbidden", f"{command.actor.name} may look, not command")
+        return [*_audit_command(command, refused, now), Reply(refused)]
+    match command:
+        case HoldDevice():
+            result = _hold(hub, command, now)
+        case ReleaseDevice():
+            result = _release(hub, command)
+        case AcknowledgeAlarm():
+            result, journal = _acknowledge(hub, command, now)
+            hub.answered.append(result)
+            hub.version += 1
+            return [*journal, *_audit_command(command, result, now), Reply(result)]
+    hub.answered.append(result)
+    hub.next_cycle = now  # the rules act on it at once
+    return [*_audit_command(command, result, now), Reply(result)]
+
+
+def _hold(hub: Hub, command: HoldDevice, now: Instant) -> CommandResult:
+    def refuse(code: str, message: str) -> CommandResult:
+        return CommandResult(command.id, False, code, message)
+
+    device = hub.config.site.device(command.device)
+    if device is None:
+        known = ", ".join(spec.id for spec in hub.config.site.devices if spec.kind in WRITABLE)
+        return refuse("unknown-device", f"there is no device {command.device!r}; these can be held: {known}")
+    if device.kind not in WRITABLE or device.read_only:
+        return refuse("not-writable", f"{device.id} ({device.kind}) takes no setpoint")
+    band = full_band(device)
+    if not band.low <= command.value <= band.high:
+        return refuse("out-of-range", f"{command.value:g} is outside {band.low:g} to {band.high:g} for {device.id}")
+    if not command.reason.strip():
+        return refuse("no-reason", "say why: the next shift and the log need a reason")
+    if not now < command.until <= now + HOLD_MAX_MS:
+        return refuse("bad-expiry", "a hold ends within 24 hours from now")
+    hold = Hold(device.id, command.value, command.until, command.reason.strip(), command.actor.name)
+    hub.holds[device.id] = hold
+    return CommandResult(command.id, True, "ok", f"{device.id} is held at {command.value:g} until {iso(command.until)}")
+
+
+def _release(hub: Hub, command: ReleaseDevice) -> CommandResult:
+    if hub.holds.pop(DeviceId(command.device), None) is None:
+        return CommandResult(command.id, False, "not-held", f"{command.device} is not held")
+    return CommandResult(command.id, True, "ok", f"{command.device} is released")
+
+
+def _acknowledge(hub: Hub, command: AcknowledgeAlarm, now: Instant) -> tuple[CommandResult, list[Effect]]:
+    change = hub.alarms.acknowledge(command.alarm, command.actor.name, command.note, now)
+    if change is None:
+        message = f"no alarm {command.alarm!r} waits for an acknowledgement"
+        return CommandResult(command.id, False, "unknown-alarm", message), []
+    return CommandResult(command.id, True, "ok", f"{command.alarm} is acknowledged"), [_journal(change)]
+
+
+def _audit_command(command: Command, result: CommandResult, now: Instant) -> list[Effect]:
+    body: list[tuple[str, str]] = [
+        ("by", command.actor.name),
+        ("role", command.actor.role),
+        ("via", command.actor.via),
+        ("at", iso(now)),
+        ("result", result.code),
+        ("message", result.message),
+    ]
+    match command:
+        case HoldDevice():
+            kind = "hold"
+            body += [
+                ("device", command.device),
+                ("value", f"{command.value:g}"),
+                ("until", iso(command.until)),
+                ("reason", command.reason),
+            ]
+        case ReleaseDevice():
+            kind = "release"
+            body += [("device", command.device), ("reason", command.reason)]
+        case AcknowledgeAlarm():
+            kind = "acknowledge"
+            body += [("alarm", command.alarm), ("note", command.note)]
+    return [Audit(kind, command.id, tuple(body))]

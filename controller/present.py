@@ -1,0 +1,366 @@
+"""The hub's state in the words and numbers that people see (controller.views); pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from controller.cycle import Decision
+from controller.hub import Hub, others_w
+from controller.image import Snapshot
+from controller.site import Site
+from controller.views import AlarmView, DeviceView, FlowView, NextAction, NowView, PlanRow, Value
+from devices.clock import Instant, iso
+from devices.model import DeviceKind, DeviceSpec, Quality
+from optimizer.plan import Mode, Plan
+
+NOTHING = Quality.BAD
+UNITS = {
+    "W": "W",
+    "soc": "%",
+    "level": "%",
+    "fuel": "%",
+    "limit": "%",
+    "import_wh": "kWh",
+    "export_wh": "kWh",
+    "V": "V",
+    "hz": "Hz",
+    "flow_lpm": "L/min",
+    "setpoint": "W",
+}
+SHOWN_ALONE = (DeviceKind.GRID, DeviceKind.BATTERY, DeviceKind.GENSET, DeviceKind.PUMP, DeviceKind.CHARGER)
+PERCENT = ("soc", "level", "fuel", "limit")
+SWITCHES = ("on", "running", "connected")
+LABELS = {
+    "W": "power",
+    "soc": "charge",
+    "level": "level",
+    "fuel": "fuel",
+    "limit": "solar limit",
+    "import_wh": "taken",
+    "export_wh": "given",
+    "V": "voltage",
+    "hz": "frequency",
+    "flow_lpm": "flow",
+    "setpoint": "setpoint",
+    "on": "relay",
+    "running": "engine",
+    "connected": "vehicle",
+}
+KIND_LABELS = {
+    DeviceKind.GRID: "Grid connection",
+    DeviceKind.METER: "Meter",
+    DeviceKind.PV: "Solar",
+    DeviceKind.BATTERY: "Battery",
+    DeviceKind.GENSET: "Diesel",
+    DeviceKind.PUMP: "Well pump",
+    DeviceKind.TANK: "Water tank",
+    DeviceKind.WATER_METERS: "Water meters",
+    DeviceKind.CHARGER: "Vehicle charger",
+    DeviceKind.ROBOT: "Ground robot",
+    DeviceKind.DRONE: "Drone",
+}
+MODE_WORDS = {
+    Mode.FOLLOW: "follow the meter",
+    Mode.HOLD: "hold",
+    Mode.CHARGE: "charge",
+    Mode.DISCHARGE: "discharge",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the shell knows and the core does not."""
+
+    speed: float
+    clock: str
+    broker: str
+    counters: tuple[tuple[str, int], ...] = ()
+
+
+def now_view(hub: Hub, now: Instant, around: Surroundings) -> NowView:
+    """Returns the Now page."""
+    site = hub.config.site
+    snapshot = hub.snapshot or hub.image.freeze(now)
+    soc, battery_hours = _battery(site, snapshot)
+    level, tank_hours = _tank(hub, site, snapshot)
+    names = {member.id: member.name for member in site.members}
+    return NowView(
+        version=hub.version,
+        at=now,
+        site=site.name,
+        timezone=site.timezone,
+        mode="hold" if hub.holds else "island" if hub.island else "auto",
+        simulated=hub.config.simulated,
+        clock=around.clock,
+        speed=around.speed,
+        broker=around.broker,
+        link=_link(hub),
+        flows=tuple(_flows(site, snapshot)),
+        battery_soc=soc,
+        battery_reserve=site.island_reserve,
+        battery_hours=battery_hours,
+        tank_level=level,
+        tank_reserve=site.water_reserve,
+        tank_hours=tank_hours,
+        devices=tuple(_device(hub, snapshot, device, names) for device in site.devices),
+        alarms=tuple(
+            AlarmView(
+                id=alarm.condition.id,
+                state=alarm.state,
+                priority=alarm.condition.priority,
+                device=alarm.condition.device,
+                text=alarm.condition.text,
+                consequence=alarm.condition.consequence,
+                response=alarm.condition.response,
+                since=alarm.since,
+                acknowledged_by=alarm.acknowledged_by,
+            )
+            for alarm in hub.alarms.standing
+        ),
+        next_actions=tuple(next_actions(hub, now, 6)),
+        plan_status=hub.planning.status,
+        plan_age_ms=None if hub.planning.made_at is None else now - hub.planning.made_at,
+        ledger_size=hub.booked.entries,
+        ledger_root=hub.booked.root,
+        counters=tuple(sorted(hub.host.counters.items())) + around.counters,
+    )
+
+
+def _link(hub: Hub) -> str:
+    if not hub.link_up:
+        return "lost"
+    expected = {gateway.id for gateway in hub.config.site.gateways}
+    return "live" if expected <= hub.gateways else "stale"
+
+
+def value_of(snapshot: Snapshot, device: str, point: str, label: str = "") -> Value:
+    """Returns one point as shown: percent for fractions, kWh for registers."""
+    reading = snapshot.reading(device, point)
+    unit = UNITS.get(point, "L" if point.endswith("_ml") else "")
+    label = label or LABELS.get(point, point.removesuffix("_ml"))
+    if reading is None:
+        return Value(label, None, unit, NOTHING, 0)
+    number = reading.value if reading.quality in (Quality.GOOD, Quality.UNCERTAIN, Quality.STALE) else None
+    if number is not None and point in PERCENT:
+        number *= 100
+    elif number is not None and point.endswith(("_wh", "_ml")):
+        number /= 1000
+    return Value(label, number, unit, reading.quality, reading.age_ms(snapshot.now), reading.simulated)
+
+
+def _sum(snapshot: Snapshot, devices: list[DeviceSpec], label: str) -> Value:
+    """Returns the sum of powers; it is only as good as its worst part, and unknown when one part is."""
+    values = [value_of(snapshot, device.id, "W") for device in devices]
+    if not values:
+        return Value(label, None, "W", NOTHING, 0)
+    quality = max(value.quality for value in values)
+    numbers = [value.value for value in values]
+    total = sum(number for number in numbers if number is not None) if None not in numbers else None
+    return Value(
+        label,
+        total,
+        "W",
+        quality if total is not None else Quality.BAD,
+        max(value.age_ms for value in values),
+        any(value.simulated for value in values),
+    )
+
+
+def _flows(site: Site, snapshot: Snapshot) -> list[FlowView]:
+    """The picture's bars: homes gross of their own solar, so that the sun is visible."""
+    meters = list(site.of_kind(DeviceKind.METER))
+    plants = list(site.of_kind(DeviceKind.PV))
+    solar = _sum(snapshot, plants, "Solar")
+    net = _sum(snapshot, meters, "Homes")
+    behind = [plant for plant in plants if plant.behind is not None]
+    hidden = _sum(snapshot, behind, "")
+    gross = None if net.value is None or hidden.value is None else net.value - hidden.value
+    if gross is None and net.value is not None and not behind:
+        gross = net.value
+    homes = Value(
+        "Homes", gross, "W", max(net.quality, hidden.quality) if behind else net.quality, net.age_ms, net.simulated
+    )
+    flows = [
+        FlowView("solar", f"Solar ({len(plants)} roofs)", "pv", solar),
+        FlowView("homes", f"{len(meters)} homes and buildings", "meter", homes),
+    ]
+    flows.extend(
+        FlowView(device.id, KIND_LABELS[device.kind], device.kind, value_of(snapshot, device.id, "W"))
+        for device in site.devices
+        if device.kind in SHOWN_ALONE
+    )
+    return flows
+
+
+def _battery(site: Site, snapshot: Snapshot) -> tuple[Value, float | None]:
+    """Returns (charge of all batteries together, hours until the reserve at the present power)."""
+    batteries = site.of_kind(DeviceKind.BATTERY)
+    if not batteries:
+        return Value("Battery", None, "%", NOTHING, 0), None
+    values = [value_of(snapshot, battery.id, "soc") for battery in batteries]
+    capacity = sum(battery.ratings["energy_wh"] for battery in batteries)
+    numbers = [value.value for value in values]
+    if any(number is None for number in numbers):
+        return Value("Battery", None, "%", Quality.BAD, max(value.age_ms for value in values)), None
+    soc = sum(
+        (number or 0.0) * battery.ratings["energy_wh"] for number, battery in zip(numbers, batteries, strict=True)
+    )
+    soc /= capacity
+    power = sum(snapshot.value(battery.id, "W") or 0.0 for battery in batteries)
+    above = (soc / 100 - site.island_reserve) * capacity
+    hours = above / -power if power < -50 and above > 0 else None
+    worst = max(value.quality for value in values)
+    age = max(value.age_ms for value in values)
+    return Value("Battery", soc, "%", worst, age, any(value.simulated for value in values)), hours
+
+
+def _tank(hub: Hub, site: Site, snapshot: Snapshot) -> tuple[Value, float | None]:
+    """Returns (level, hours to empty at the demand that the plan expects with the pump off)."""
+    tank = next(iter(site.of_kind(DeviceKind.TANK)), None)
+    if tank is None:
+        return Value("Water", None, "%", NOTHING, 0), None
+    value = value_of(snapshot, tank.id, "level", "Water")
+    outlook = hub.planning.forecast
+    if value.value is None or outlook is None or not outlook.water_kl:
+        return value, None
+    daily_kl = sum(outlook.water_kl) / len(outlook.water_kl) * 96
+    stored_kl = value.value / 100 * tank.ratings["volume_l"] / 1000
+    return value, stored_kl / daily_kl * 24 if daily_kl > 0 else None
+
+
+def _device(hub: Hub, snapshot: Snapshot, device: DeviceSpec, names: dict[str, str]) -> DeviceView:
+    image = snapshot.devices.get(device.id)
+    points = () if image is None else image.points
+    lease, hold = hub.leases.get(device.id), hub.holds.get(device.id)
+    label = names.get(device.id, KIND_LABELS[device.kind])
+    return DeviceView(
+        id=device.id,
+        kind=device.kind,
+        label=label if device.kind is DeviceKind.METER else KIND_LABELS[device.kind],
+        online=snapshot.online(device.id),
+        values=tuple(value_of(snapshot, device.id, point) for point in points),
+        setpoint="" if lease is None else setpoint_text(device, lease.value),
+        why="" if lease is None else lease.reason,
+        hold=""
+        if hold is None
+        else f"{hold.by} holds {setpoint_text(device, hold.value)} until {iso(hold.until)}: {hold.reason}",
+        ready=hub.board.ready_text(device.id, snapshot) if device.kind in (DeviceKind.ROBOT, DeviceKind.DRONE) else "",
+    )
+
+
+def setpoint_text(device: DeviceSpec, value: float) -> str:
+    """Returns a setpoint in words: `charge 12.0 kW`, `on`, `no limit`."""
+    match device.kind:
+        case DeviceKind.BATTERY:
+            if value == 0.0:
+                return "hold"
+            return f"{'charge' if value > 0 else 'discharge'} {abs(value) / 1000:.1f} kW"
+        case DeviceKind.PUMP:
+            return "on" if value >= 1.0 else "off"
+        case DeviceKind.PV:
+            return "no limit" if value >= 1.0 else f"at most {value:.0%}"
+        case DeviceKind.GENSET:
+            return "off" if value == 0.0 else f"run at {-value / 1000:.1f} kW"
+        case _:
+            return "off" if value == 0.0 else f"up to {value / 1000:.1f} kW"
+
+
+def next_actions(hub: Hub, now: Instant, limit: int) -> list[NextAction]:
+    """Returns what changes next by the plan, soonest first, with the reason of each step."""
+    current = hub.planning.current(now)
+    if current is None:
+        return []
+    plan, slot = current
+    found: list[NextAction] = []
+    for asset, steps in plan.storages.items():
+        for index in range(slot + 1, len(steps)):
+            if steps[index].mode is not steps[index - 1].mode:
+                step = steps[index]
+                text = f"{MODE_WORDS[step.mode]}, about {abs(step.expected_w) / 1000:.1f} kW"
+                found.append(NextAction(_slot_start(plan, index), asset, text, step.reason.constraint))
+                break
+    for asset, units in plan.units.items():
+        for index in range(slot + 1, len(units)):
+            if units[index].on is not units[index - 1].on:
+                word = "starts" if units[index].on else "stops"
+                found.append(NextAction(_slot_start(plan, index), asset, word, units[index].reason.constraint))
+                break
+    return sorted(found, key=lambda action: action.at)[:limit]
+
+
+def _slot_start(plan: Plan, index: int) -> Instant:
+    return Instant(plan.start + index * plan.slot_ms)
+
+
+def plan_rows(hub: Hub, plan: Plan) -> tuple[PlanRow, ...]:
+    """Returns the Gantt rows: equal neighbouring steps are one block."""
+    rows: list[PlanRow] = []
+    for asset, steps in plan.storages.items():
+        cells = [(step.mode.value, MODE_WORDS[step.mode], step.reason.constraint) for step in steps]
+        rows.append(PlanRow(asset, _asset_label(hub, asset), _blocks(plan, cells)))
+    for asset, units in plan.units.items():
+        unit_cells = [
+            ("on", f"{abs(step.power_w) / 1000:.1f} kW" if step.power_w else "on", step.reason.constraint)
+            if step.on
+            else None
+            for step in units
+        ]
+        rows.append(PlanRow(asset, _asset_label(hub, asset), _blocks(plan, unit_cells)))
+    return tuple(rows)
+
+
+def _asset_label(hub: Hub, asset: str) -> str:
+    device = hub.config.site.device(asset)
+    if device is not None:
+        return KIND_LABELS[device.kind]
+    for job in hub.config.site.jobs:
+        if asset.startswith(f"{job.id}."):
+            return f"{job.id.capitalize()} ({job.device})"
+    return asset
+
+
+def _blocks(
+    plan: Plan, cells: Sequence[tuple[str, str, str] | None]
+) -> tuple[tuple[Instant, Instant, str, str, str], ...]:
+    blocks: list[tuple[Instant, Instant, str, str, str]] = []
+    begun = 0
+    for index in range(1, len(cells) + 1):
+        here = cells[begun]
+        last = index == len(cells)
+        if last or (cells[index] or ("", "", ""))[0] != (here or ("", "", ""))[0]:
+            if here is not None:
+                mode, label, why = here
+                blocks.append((_slot_start(plan, begun), _slot_start(plan, index), label, mode, why))
+            begun = index
+    return tuple(blocks)
+
+
+def trail_text(decision: Decision) -> list[str]:
+    """Returns who narrowed what, one line per rule."""
+    return [f"{name}: {reason} -> {band.low:g} .. {band.high:g}" for name, reason, band in decision.trail]
+
+
+def balance_text(hub: Hub) -> str:
+    """Returns the one-line power balance of the terminal."""
+    snapshot = hub.snapshot
+    if snapshot is None:
+        return "waiting for readings"
+    site = hub.config.site
+    grid = _sum(snapshot, list(site.of_kind(DeviceKind.GRID)), "")
+    battery = _sum(snapshot, list(site.of_kind(DeviceKind.BATTERY)), "")
+    solar = _sum(snapshot, list(site.of_kind(DeviceKind.PV)), "")
+    load = others_w(site, snapshot)
+    parts = [
+        "load " + _kw(None if load is None or solar.value is None else load - solar.value),
+        "solar " + _kw(None if solar.value is None else -solar.value),
+        "battery " + _kw(battery.value, signed=True),
+        "grid " + _kw(None if grid.value is None else -grid.value, signed=True),
+    ]
+    return "  ".join(parts)
+
+
+def _kw(watts: float | None, signed: bool = False) -> str:
+    if watts is None:
+        return "--"
+    return f"{watts / 1000:+.1f} kW" if signed else f"{watts / 1000:.1f} kW"

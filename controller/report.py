@@ -1,0 +1,185 @@
+"""What a simulation did: energies, money, lifelines, plan against actual; pure arithmetic over records and truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+
+from controller.plans import band_price
+from controller.site import Site
+from devices.clock import SLOT_MS
+from devices.model import DeviceKind, IntervalRecord
+from devices.simulated import HomeDay, Truth
+
+WH_PRICE_DIVISOR = 1_000 * 1_000_000
+"""Wh x micro-units per kWh, divided by this, are major units."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the community paid to and got from the outside [minor units]; cost = import - export + diesel."""
+
+    import_minor: int
+    export_minor: int
+    diesel_minor: int
+
+    @property
+    def cost_minor(self) -> int:
+        """Returns the net payment to the outside."""
+        return self.import_minor - self.export_minor + self.diesel_minor
+
+
+def outside_payment(site: Site, records: Iterable[IntervalRecord]) -> Outside:
+    """Returns the net payment from the meters' records, each part rounded once, half to even.
+
+    Grid energy by the charter's bands and export price, diesel by the genset's rated prices per kWh and running hour.
+    """
+    grids = {device.id for device in site.of_kind(DeviceKind.GRID)}
+    gensets = {device.id: device for device in site.of_kind(DeviceKind.GENSET)}
+    bought = sold = 0
+    diesel = 0.0
+    for record in records:
+        if record.usage_point in grids:
+            bought += record.import_delta * band_price(site, record.start)
+            sold += record.export_delta * site.charter.export_price
+        elif record.usage_point in gensets and record.export_delta > 0:
+            ratings = next(device.ratings for name, device in gensets.items() if name == record.usage_point)
+            diesel += record.export_delta / 1000 * ratings["energy_price"]
+            diesel += SLOT_MS / 3_600_000 * ratings["fixed_price_per_h"]
+    minor = 10**site.charter.minor_digits
+    return Outside(
+        _half_even(bought * minor, WH_PRICE_DIVISOR), _half_even(sold * minor, WH_PRICE_DIVISOR), round(diesel * minor)
+    )
+
+
+def _half_even(numerator: int, divisor: int) -> int:
+    quotient, rest = divmod(numerator, divisor)
+    if 2 * rest > divisor or (2 * rest == divisor and quotient % 2):
+        return quotient + 1
+    return quotient
+
+
+def lifelines_missed(site: Site, days: Iterable[HomeDay]) -> int:
+    """Returns the household-days on which a home got less than its lifeline although it wanted that much.
+
+    A home that wants less than the lifeline must get all it wants.
+    """
+    entitled = {point for member in site.members if member.lifeline for point in member.usage_points}
+    charter = site.charter
+    return sum(
+        1
+        for day in days
+        if day.home in entitled
+        and (
+            day.served_wh < min(day.demand_wh, charter.lifeline_wh)
+            or day.served_ml < min(day.demand_ml, charter.lifeline_ml)
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The result of `atoll simulate --json`; names are a contract."""
+
+    days: float
+    seed: int
+    records_sent: int
+    records_committed: int
+    records_lost: int
+    entries: int
+    ledger_ok: bool
+    imbalance: int
+    lifeline_missed: int
+    unserved_wh: int
+    unserved_ml: int
+    import_wh: int
+    export_wh: int
+    pv_wh: int
+    genset_wh: int
+    load_wh: int
+    battery_in_wh: int
+    battery_out_wh: int
+    cost_minor: int
+    currency: str
+    cycle_s: float
+    replan_s: float
+    plans_asked: int
+    plans_used: int
+    plan_failures: Mapping[str, int]
+    plan_error_w: float | None  # mean |planned - actual| exchange with the outside
+    alarms: Mapping[str, int]
+    missions: Mapping[str, int]
+    bills_minor: Mapping[str, int]
+    durability: str
+    ledger_root: str
+    trace_hash: str
+    speed: float
+
+    @property
+    def sound(self) -> bool:
+        """Returns whether nothing was lost and the books balance."""
+        return self.records_lost == 0 and self.imbalance == 0 and self.ledger_ok
+
+    def document(self) -> dict[str, object]:
+        """Returns the JSON object."""
+        return asdict(self)
+
+
+def energy_truth(truth: Truth) -> dict[str, int]:
+    """Returns the physics' totals under the report's names."""
+    return {
+        "unserved_wh": truth.unserved_wh,
+        "unserved_ml": truth.unserved_ml,
+        "import_wh": truth.import_wh,
+        "export_wh": truth.export_wh,
+        "pv_wh": truth.pv_wh,
+        "genset_wh": truth.genset_wh,
+        "load_wh": truth.load_wh,
+        "battery_in_wh": truth.battery_in_wh,
+        "battery_out_wh": truth.battery_out_wh,
+    }
+
+
+def lines(site: Site, report: Report) -> list[str]:
+    """Returns the report for a terminal."""
+
+    def kwh(watt_hours: int) -> str:
+        return f"{watt_hours / 1000:10,.1f} kWh"
+
+    def money(minor: int) -> str:
+        digits = site.charter.minor_digits
+        return f"{minor / 10**digits:,.{digits}f} {site.charter.currency}"
+
+    sources = report.pv_wh + report.import_wh + report.genset_wh
+    out = [
+        f"{site.name}: {report.days:g} days, seed {report.seed}, {report.speed:,.0f} simulated seconds a second",
+        f"  cycle {report.cycle_s:g} s, plan every {report.replan_s:g} s, databases {report.durability}",
+        "",
+        f"  {'solar':<22}{kwh(report.pv_wh)}   {report.pv_wh / max(1, sources):6.1%} of what came in",
+        f"  {'from the grid':<22}{kwh(report.import_wh)}   {report.import_wh / max(1, sources):6.1%}",
+        f"  {'diesel':<22}{kwh(report.genset_wh)}   {report.genset_wh / max(1, sources):6.1%}",
+        f"  {'used':<22}{kwh(report.load_wh)}",
+        f"  {'to the grid':<22}{kwh(report.export_wh)}",
+        f"  {'through the battery':<22}{kwh(report.battery_in_wh)} in, {report.battery_out_wh / 1000:,.1f} kWh out",
+        f"  {'not served':<22}{kwh(report.unserved_wh)}, {report.unserved_ml / 1e6:,.2f} m3 of water",
+        "",
+        f"  paid to the outside   {money(report.cost_minor)}",
+        f"  plans                 {report.plans_used} used of {report.plans_asked}"
+        + (f", off by {report.plan_error_w / 1000:.1f} kW on average" if report.plan_error_w is not None else ""),
+    ]
+    out += [f"    not used: {count} x {cause}" for cause, count in report.plan_failures.items()]
+    out += [f"  missions              {', '.join(f'{n} {state}' for state, n in report.missions.items()) or 'none'}"]
+    out += [f"  lifelines missed      {report.lifeline_missed} household-days"]
+    out += [f"  alarms                {sum(report.alarms.values())}"]
+    out += [f"    {count:4d} x {name}" for name, count in sorted(report.alarms.items())]
+    out += ["", "  bills"]
+    out += [f"    {name:<12}{money(amount):>16}" for name, amount in report.bills_minor.items()]
+    out += [
+        "",
+        f"  records               {report.records_sent} sent, {report.records_committed} committed,"
+        f" {report.records_lost} lost",
+        f"  ledger                {report.entries} entries, {'sound' if report.ledger_ok else 'BROKEN'},"
+        f" imbalance {report.imbalance}, root {report.ledger_root[:16]}",
+        f"  trace                 {report.trace_hash}",
+    ]
+    return out

@@ -1,0 +1,48 @@
+"""The books as the hub's loop and the simulation use them: take, commit once, then say what may be acknowledged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from controller import hub as core
+from controller.shell.books import Books
+from devices.clock import Instant
+from devices.model import IntervalRecord, UsagePointId
+from devices.outbox import Ack, encode_acks
+
+
+class Bookkeeper:
+    """One writer of one ledger, and which gateway each usage point's records came from."""
+
+    def __init__(self, books: Books) -> None:
+        self.books = books
+        self._node_of: dict[str, str] = {}
+        self._held: dict[str, str] = {}
+
+    def accept(self, node: str, records: Sequence[IntervalRecord]) -> None:
+        """Takes records; nothing of them is durable before the next commit."""
+        for record in records:
+            self._node_of[record.usage_point] = node
+        self.books.accept(records)
+
+    def append(self, kind: str, name: str, body: Mapping[str, str], at: Instant) -> None:
+        """Appends an audit entry; the same id twice is one entry."""
+        self.books.append(kind, dict(body), name, at)
+
+    def settle(self, now: Instant) -> None:
+        """Makes every run that is due."""
+        for result in self.books.run_due(now):
+            if result.run != "provisional":
+                self._held = {point: str(why) for point, why in result.held}
+
+    def commit(self, now: Instant) -> tuple[core.Booked, Mapping[str, bytes]]:
+        """Makes everything durable; returns the head, and the acknowledgement payload for each gateway."""
+        done = self.books.commit(now)
+        acks: dict[str, list[Ack]] = {}
+        for point, epoch, page in done.acks:
+            acks.setdefault(self._node_of[point], []).append(Ack(UsagePointId(point), epoch, page))
+        counters = self.books.counters
+        booked = core.Booked(
+            done.entries, done.root, tuple(sorted(self._held.items())), counters["refused"] + counters["conflicts"]
+        )
+        return booked, {node: encode_acks(freed) for node, freed in acks.items()}

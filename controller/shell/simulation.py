@@ -1,0 +1,194 @@
+"""Builds a simulated world from a site: fleet by entry point, the real cores, books, telemetry and planner child."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import cast
+
+from controller import hub as core
+from controller.shell.bookkeeper import Bookkeeper
+from controller.shell.books import Books, BooksRules
+from controller.shell.planner import Planner
+from controller.simulate import HUB_PHASE_MS, Happening, Parts, World
+from controller.site import Site
+from controller.store.telemetry import TelemetryWriter
+from devices import gateway as edge
+from devices.clock import MINUTE_MS, Instant
+from devices.gateway_events import ForgetRecords, StoreEpoch, StoreRecords
+from devices.model import DeviceKind
+from devices.shell.outbox_file import OutboxFile
+from devices.simulated import Fleet, FleetFactory
+from optimizer.answer import Answer
+from optimizer.problem import Problem, Stop
+
+DEFAULT_START = Instant(1_780_264_800_000)  # 2026-06-01T00:00+02:00
+SIMULATED_STOP = Stop(seconds=None, gap=0.005, nodes=500)
+SIMULATION_KEY = b"atoll simulation: not a secret  "
+"""A ledger that nobody keeps is signed with a published key, so that equal runs have equal roots."""
+
+
+class NoFleet(RuntimeError):
+    """No simulated fleet is installed."""
+
+
+def fleet_factory() -> FleetFactory:
+    """Returns the installed fleet.
+
+    Raises:
+        NoFleet: the `atoll.fleet` entry point is missing.
+    """
+    found = sorted(entry_points(group="atoll.fleet"), key=lambda point: point.name)
+    if not found:
+        raise NoFleet("no simulated fleet is installed (entry point group atoll.fleet)")
+    return cast("FleetFactory", found[0].load())
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationOptions:
+    """How to live: periods, seed, where to keep the databases (None: in memory)."""
+
+    seed: int = 0
+    cycle_ms: int = MINUTE_MS
+    replan_ms: int | None = None
+    plan: bool = True
+    data_dir: Path | None = None
+    durability: str = "OFF"
+    profiles: str | None = None
+    happenings: tuple[Happening, ...] = ()
+
+
+class _MemoryOutbox:
+    """An outbox that a simulation without a data directory keeps in the gateway's own memory."""
+
+    def store(self, effect: StoreRecords) -> None:
+        """Nothing to do: the core holds the records until they are acknowledged."""
+
+    def keep(self, effect: ForgetRecords | StoreEpoch) -> None:
+        """Nothing to do."""
+
+
+class _FileOutbox:
+    """The gateway's real outbox file."""
+
+    def __init__(self, file: OutboxFile) -> None:
+        self.file = file
+
+    def store(self, effect: StoreRecords) -> None:
+        """Keeps records and marks."""
+        self.file.write(records=effect.records, marks=effect.marks)
+
+    def keep(self, effect: ForgetRecords | StoreEpoch) -> None:
+        """Drops what the hub has committed, or remembers its epoch."""
+        if isinstance(effect, StoreEpoch):
+            self.file.write(meta=[("hub_epoch", effect.epoch)])
+        else:
+            self.file.write(acks=effect.acks)
+
+
+class Simulation:
+    """A world and everything that has to be closed after it."""
+
+    def __init__(self, site: Site, options: SimulationOptions, start: Instant) -> None:
+        self.site = site
+        self.options = options
+        self.start = start
+        folder = options.data_dir
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        self.fleet: Fleet = fleet_factory().build(site.devices, start, options.seed, options.profiles)
+        self.planner = Planner()
+        path = ":memory:" if folder is None else folder / "ledger.db"
+        key = SIMULATION_KEY if folder is None else None
+        self.books = Books.open(path, books_rules(site, key), options.durability)
+        self.telemetry = None if folder is None else TelemetryWriter(folder, options.durability)
+        self._outboxes = {
+            spec.id: None if folder is None else OutboxFile(gateway_folder(folder, spec.id) / "outbox.db")
+            for spec in site.gateways
+        }
+        self.world = World(self._parts(), start, options.seed, options.happenings)
+
+    def _parts(self) -> Parts:
+        options, site = self.options, self.site
+        replan_ms = options.replan_ms or site.replan_ms
+        config = core.HubConfig(
+            site=site,
+            epoch=1,
+            cycle_ms=options.cycle_ms,
+            period_ms=options.cycle_ms,
+            floor_ms=0,
+            replan_ms=replan_ms,
+            simulated=True,
+            phase_ms=HUB_PHASE_MS,
+            plans=options.plan,
+        )
+        gateways = {
+            spec.id: edge.Gateway(gateway_config(site, spec.id, options.cycle_ms, 0), self.start)
+            for spec in site.gateways
+        }
+        outboxes = {name: _MemoryOutbox() if file is None else _FileOutbox(file) for name, file in self._outboxes.items()}
+        return Parts(
+            site=site,
+            fleet=self.fleet,
+            hub=core.start(config, self.start),
+            gateways=gateways,
+            planner=self.ask,
+            books=Bookkeeper(self.books),
+            telemetry=self.telemetry,
+            outboxes=outboxes,
+        )
+
+    def ask(self, problem: Problem) -> Answer:
+        """Returns the warm child's answer under node and gap limits, never wall time."""
+        return self.planner.ask(problem, SIMULATED_STOP, self.options.seed)
+
+    def close(self) -> None:
+        """Closes files and child."""
+        self.planner.close()
+        if self.telemetry is not None:
+            self.telemetry.close(self.world.now)
+        for file in self._outboxes.values():
+            if file is not None:
+                file.close()
+        self.books.close(self.world.now)
+
+
+def books_rules(site: Site, key: bytes | None = None) -> BooksRules:
+    """Returns what the books need of a site."""
+    grid = site.of_kind(DeviceKind.GRID)[0].id
+    return BooksRules(site.id, site.charter, site.members, grid_point=grid, tzdata=tzdata_version(), key=key)
+
+
+def tzdata_version() -> str:
+    """Returns the version of the time zone data in use, as far as the machine tells."""
+    for path in (Path("/usr/share/zoneinfo/tzdata.zi"), Path("/usr/share/zoneinfo/+VERSION")):
+        if path.exists():
+            return path.read_text(encoding="ascii", errors="replace").splitlines()[0].removeprefix("# version ")
+    return "unknown"
+
+
+def gateway_folder(data_dir: Path, gateway: str) -> Path:
+    """Returns (and makes) the folder that a gateway owns inside a data directory."""
+    folder = data_dir / gateway
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def gateway_config(site: Site, gateway: str, poll_ms: int, floor_ms: int) -> edge.GatewayConfig:
+    """Returns what one gateway of a site needs to know."""
+    return edge.GatewayConfig(
+        id=gateway,
+        site_id=site.id,
+        devices=tuple(device for device in site.devices if device.gateway == gateway),
+        poll_ms=poll_ms,
+        deadline_floor_ms=floor_ms,
+        tank_of=dict(site.tank_of),
+        tank_high=site.water_high,
+    )
+
+
+def start_of(site: Site) -> Instant:
+    """Returns the instant at which a site's simulation begins."""
+    return DEFAULT_START if site.simulate_start is None else site.simulate_start
+

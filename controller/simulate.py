@@ -1,0 +1,360 @@
+"""The village on virtual time: the same cores, the same simulated devices, one heap, no sockets.
+
+The heap owns time, messages, faults and the planner's answers. Every message takes `LATENCY_MS`; happenings are named
+events on the same heap. Equal inputs give an equal trace hash, whatever PYTHONHASHSEED says.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from itertools import count
+from typing import Protocol
+
+from controller import hub as core
+from controller.site import Site
+from devices import gateway as edge
+from devices.bus import BusAnswer, BusRead, BusWrite, BusWritten
+from devices.clock import MINUTE_MS, SECOND_MS, SLOT_MS, Instant, next_boundary
+from devices.gateway_events import ForgetRecords, Log, RecordsStored, Send, StoreEpoch, StoreRecords
+from devices.events import Incoming, LinkDown, LinkUp, Tick
+from devices.model import BusFault, IntervalRecord, Message, Readings
+from devices.simulated import Fleet
+from optimizer.answer import Answer, Cause, Failed
+from optimizer.problem import Problem
+
+LATENCY_MS = 40
+HUB_PHASE_MS = 500
+"""The hub's cycle comes this much after the polls of the same boundary, as it does in life."""
+PLAN_MS = 2_000
+SETTLE_AFTER_MS = 2 * MINUTE_MS
+CLOSE_LOOK_MS = 5 * MINUTE_MS
+DRAIN_MS = 10 * MINUTE_MS
+
+
+class BooksPort(Protocol):
+    """What the simulation needs of the ledger's writer."""
+
+    def accept(self, node: str, records: Sequence[IntervalRecord]) -> None:
+        """Takes records from a gateway."""
+        ...
+
+    def append(self, kind: str, name: str, body: Mapping[str, str], at: Instant) -> None:
+        """Appends an audit entry."""
+        ...
+
+    def settle(self, now: Instant) -> None:
+        """Runs what is due."""
+        ...
+
+    def commit(self, now: Instant) -> tuple[core.Booked, Mapping[str, bytes]]:
+        """Commits everything; returns the ledger's head and the acknowledgements by gateway."""
+        ...
+
+
+class TelemetryPort(Protocol):
+    """What the simulation needs of the telemetry writer."""
+
+    def add(self, readings: Readings) -> None:
+        """Takes one device's columns."""
+        ...
+
+    def flush(self, now: Instant) -> None:
+        """Writes what has gathered."""
+        ...
+
+
+class OutboxPort(Protocol):
+    """Where a gateway's records are durable."""
+
+    def store(self, effect: StoreRecords) -> None:
+        """Keeps records and marks before anything is sent."""
+        ...
+
+    def keep(self, effect: ForgetRecords | StoreEpoch) -> None:
+        """Drops what the hub has committed, or remembers the hub's epoch."""
+        ...
+
+
+class PlannerPort(Protocol):
+    """Answers one problem; blocks."""
+
+    def __call__(self, problem: Problem) -> Answer:
+        """Returns the planner child's answer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """A named event at a time. Names in `NETWORK` concern the heap itself, all others go to the fleet."""
+
+    at: Instant
+    name: str
+    arguments: Mapping[str, str | float] = field(default_factory=dict[str, str | float])
+
+
+NETWORK = ("link-lost", "link-back", "message-loss", "message-duplicates", "planner-down", "planner-back")
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the heap counted; the report is made from it."""
+
+    messages: int = 0
+    dropped: int = 0
+    duplicated: int = 0
+    records_sent: int = 0
+    plans_asked: int = 0
+    plans_used: int = 0
+    plan_failures: dict[str, int] = field(default_factory=dict[str, int])
+    alarms: dict[str, int] = field(default_factory=dict[str, int])
+    planned_import_wh: float = 0.0
+    planned_slots: int = 0
+    deviation_wh: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a world is made of; everything that touches a disk or a child is behind a port."""
+
+    site: Site
+    fleet: Fleet
+    hub: core.Hub
+    gateways: Mapping[str, edge.Gateway]
+    planner: PlannerPort
+    books: BooksPort
+    telemetry: TelemetryPort | None
+    outboxes: Mapping[str, OutboxPort]
+
+
+class World:
+    """One heap of (instant, order booked, action)."""
+
+    def __init__(self, parts: Parts, start: Instant, seed: int, happenings: Sequence[Happening] = ()) -> None:
+        self.parts = parts
+        self.now = start
+        self.tally = Tally()
+        self._heap: list[tuple[Instant, int, Callable[[], None]]] = []
+        self._order = count()
+        self._random = random.Random(seed)  # noqa: S311 - a simulated network, no secret
+        self._trace = blake2b(digest_size=16)
+        self._loss = self._duplicates = 0.0
+        self._links = dict.fromkeys(parts.gateways, True)
+        self._planner_up = True
+        self._timers: dict[str, Instant] = {}
+        self._usual = (parts.hub.config.cycle_ms, {name: gw.config.poll_ms for name, gw in parts.gateways.items()})
+        for happening in happenings:
+            self._book(happening.at, lambda happening=happening: self._happen(happening))
+        self._book(start, self._connect)
+        self._book(Instant(next_boundary(start, SLOT_MS) + SETTLE_AFTER_MS), self._settle)
+        self._book(start, self._fleet_timer)
+
+    @property
+    def trace_hash(self) -> str:
+        """Returns the hash over every delivered message so far."""
+        return self._trace.hexdigest()
+
+    def run(self, until: Instant, progress: Callable[[Instant], None] | None = None) -> None:
+        """Lives up to `until`."""
+        heap, shown = self._heap, 0
+        while heap and heap[0][0] <= until:
+            at, _, action = heapq.heappop(heap)
+            self.now = at
+            action()
+            shown += 1
+            if progress is not None and shown % 2_000 == 0:
+                progress(at)
+        self.now = until
+
+    def drain(self) -> None:
+        """Lives on until the hub has committed every record that a gateway made, ten minutes at most."""
+        limit = Instant(self.now + DRAIN_MS)
+        while self.now < limit and any(len(gateway.outbox) for gateway in self.parts.gateways.values()):
+            self.run(Instant(self.now + SECOND_MS))
+        self.parts.books.settle(self.now)
+        self._booked()
+        if self.parts.telemetry is not None:
+            self.parts.telemetry.flush(self.now)
+
+    def _book(self, at: Instant, action: Callable[[], None]) -> None:
+        heapq.heappush(self._heap, (at, next(self._order), action))
+
+    def _connect(self) -> None:
+        self._hub(LinkUp())
+        for name in self.parts.gateways:
+            self._gateway(name, LinkUp())
+
+    # -- the hub ---------------------------------------------------------------------------------------------------
+
+    def _hub(self, event: core.Event) -> None:
+        hub, effects = core.step(self.parts.hub, event, self.now)
+        self._hub_effects(effects)
+        self._timer("hub", Instant(max(hub.next_deadline(), self.now + 1)), lambda: self._hub(Tick()))
+
+    def _hub_effects(self, effects: Sequence[core.Effect]) -> None:
+        books, dirty = self.parts.books, False
+        for effect in effects:
+            match effect:
+                case core.Store(readings=readings):
+                    if self.parts.telemetry is not None:
+                        self.parts.telemetry.add(readings)
+                case core.Publish(message=message):
+                    self._send(message, "hub")
+                case core.Accept(node=node, records=records):
+                    books.accept(node, records)
+                    dirty = True
+                case core.Audit(kind=kind, id=name, body=body):
+                    books.append(kind, name, dict(body), self.now)
+                    self._count(kind, dict(body))
+                    dirty = True
+                case core.AskPlan(request=request, problem=problem):
+                    self._ask(request, problem)
+                case core.Reply():
+                    pass
+        if dirty:
+            self._booked()
+
+    def _booked(self) -> None:
+        booked, acks = self.parts.books.commit(self.now)
+        core.step(self.parts.hub, booked, self.now)
+        for node, payload in acks.items():
+            self._send(self.parts.hub.host.ack(node, payload, self.now), "hub")
+
+    def _count(self, kind: str, body: Mapping[str, str]) -> None:
+        if kind == "alarm" and body.get("to") == "unacknowledged":
+            self.tally.alarms[body["alarm"]] = self.tally.alarms.get(body["alarm"], 0) + 1
+
+    def _ask(self, request: int, problem: Problem) -> None:
+        self.tally.plans_asked += 1
+        answer = self.parts.planner(problem) if self._planner_up else Failed(Cause.CRASH, "the planner is down")
+        self._book(Instant(self.now + PLAN_MS), lambda: self._answered(request, answer))
+
+    def _answered(self, request: int, answer: Answer) -> None:
+        made = self.parts.hub.planning.made
+        self._hub(core.PlanAnswered(request, answer))
+        if self.parts.hub.planning.made > made:
+            self.tally.plans_used += 1
+        else:
+            cause = self.parts.hub.planning.status.partition(": ")[2][:80]
+            self.tally.plan_failures[cause] = self.tally.plan_failures.get(cause, 0) + 1
+
+    def _settle(self) -> None:
+        self.parts.books.settle(self.now)
+        self._booked()
+        if self.parts.telemetry is not None:
+            self.parts.telemetry.flush(self.now)
+        self._book(Instant(self.now + SLOT_MS), self._settle)
+
+    # -- gateways and fleet ----------------------------------------------------------------------------------------
+
+    def _gateway(self, name: str, event: edge.Event) -> None:
+        queue: list[edge.Event] = [event]
+        gateway = self.parts.gateways[name]
+        for waiting in queue:  # grows while it is walked: bus answers come at once
+            _, effects = edge.step(gateway, waiting, self.now)
+            queue.extend(self._gateway_effects(name, effects))
+        self._timer(name, Instant(max(gateway.next_deadline(), self.now + 1)), lambda: self._gateway(name, Tick()))
+
+    def _gateway_effects(self, name: str, effects: Sequence[edge.Effect]) -> list[edge.Event]:
+        fleet, answers = self.parts.fleet, list[edge.Event]()
+        for effect in effects:
+            match effect:
+                case BusRead(request=request):
+                    fleet.advance(self.now)
+                    found = fleet.read(request.endpoint, request.unit, request.function, request.address, request.count)
+                    answers.append(BusAnswer(request, found if isinstance(found, BusFault) else tuple(found)))
+                case BusWrite(request=order):
+                    fleet.advance(self.now)
+                    fault = fleet.write(order.endpoint, order.unit, order.function, order.address, order.values)
+                    answers.append(BusWritten(order, fault))
+                case Send(message=message):
+                    self._send(message, name)
+                case StoreRecords(records=records):
+                    self.tally.records_sent += len(records)
+                    self.parts.outboxes[name].store(effect)
+                    answers.append(RecordsStored(records))
+                case ForgetRecords() | StoreEpoch():
+                    self.parts.outboxes[name].keep(effect)
+                case Log():
+                    pass
+        return answers
+
+    def _fleet_timer(self) -> None:
+        self.parts.fleet.advance(self.now)
+        for message in self.parts.fleet.messages():
+            self._send(message, "fleet")
+        self._timer("fleet", Instant(max(self.parts.fleet.next_deadline(), self.now + 1)), self._fleet_timer)
+
+    # -- network and time ------------------------------------------------------------------------------------------
+
+    def _timer(self, name: str, at: Instant, action: Callable[[], None]) -> None:
+        """Books the one timer of an owner; a booking that it replaces does nothing when its time comes."""
+        if self._timers.get(name) != at:
+            self._timers[name] = at
+            self._book(at, lambda: self._fire(name, at, action))
+
+    def _fire(self, name: str, at: Instant, action: Callable[[], None]) -> None:
+        if self._timers.get(name) == at:
+            del self._timers[name]
+            action()
+
+    def _send(self, message: Message, sender: str) -> None:
+        self.tally.messages += 1
+        if self._loss and self._random.random() < self._loss:
+            self.tally.dropped += 1
+            return
+        copies = 1
+        if self._duplicates and self._random.random() < self._duplicates:
+            self.tally.duplicated += 1
+            copies = 2
+        for _ in range(copies):
+            self._book(Instant(self.now + LATENCY_MS), lambda: self._deliver(message, sender))
+
+    def _deliver(self, message: Message, sender: str) -> None:
+        self._trace.update(b"%d %s " % (self.now, message.topic.encode()))
+        self._trace.update(message.payload)
+        topic = message.topic.split("/")
+        if sender != "hub":
+            if self._links.get(sender, True):
+                self._hub(Incoming(message.topic, message.payload))
+        elif topic[0] == "vda5050":
+            self.parts.fleet.advance(self.now)
+            self.parts.fleet.receive(message)
+            self._fleet_timer()
+        else:
+            for name in self.parts.gateways:
+                if self._links[name] and (topic[1] == "STATE" or name in topic):
+                    self._gateway(name, Incoming(message.topic, message.payload))
+
+    def _happen(self, happening: Happening) -> None:
+        arguments = happening.arguments
+        match happening.name:
+            case "link-lost" | "link-back":
+                up = happening.name == "link-back"
+                for name in self.parts.gateways:
+                    self._links[name] = up
+                    self._gateway(name, LinkUp() if up else LinkDown("happening"))
+            case "message-loss":
+                self._loss = float(arguments["rate"])
+            case "message-duplicates":
+                self._duplicates = float(arguments["rate"])
+            case "planner-down" | "planner-back":
+                self._planner_up = happening.name == "planner-back"
+            case _:
+                self.parts.fleet.advance(self.now)
+                self.parts.fleet.happen(happening.name, arguments)
+        self._look_closely()
+
+    def _look_closely(self) -> None:
+        """Runs cycle and polls at one second for a while, so that what follows an event is seen as it would be live."""
+        self._periods(SECOND_MS, dict.fromkeys(self.parts.gateways, SECOND_MS))
+        self._book(Instant(self.now + CLOSE_LOOK_MS), lambda: self._periods(*self._usual))
+
+    def _periods(self, cycle_ms: int, poll_ms: Mapping[str, int]) -> None:
+        hub = self.parts.hub
+        hub.config = replace(hub.config, cycle_ms=cycle_ms)
+        for name, gateway in self.parts.gateways.items():
+            gateway.config = replace(gateway.config, poll_ms=poll_ms[name])

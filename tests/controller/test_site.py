@@ -1,0 +1,111 @@
+"""The site file: sound examples load, and every fault is told with its line and a way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from controller.site import check, json_schema, load
+from controller.site_problems import Problem, SiteProblems
+from devices.model import DeviceKind
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*/site.toml"))
+VILLAGE = EXAMPLES[0].read_text()
+
+
+def problems(text: str) -> list[Problem]:
+    site, found = check(text, "site.toml")
+    assert (site is None) == bool(found)
+    return found
+
+
+def mutated(old: str, new: str) -> str:
+    assert VILLAGE.count(old) >= 1, old
+    return VILLAGE.replace(old, new, 1)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.parent.name)
+def test_every_example_loads(path: Path) -> None:
+    assert load(path.read_text(), str(path)).devices
+
+
+def test_the_village_is_what_the_readme_says() -> None:
+    site = load(VILLAGE, "site.toml")
+    homes = [member for member in site.members if member.role == "household"]
+    assert len(homes) == 13
+    assert len(site.of_kind(DeviceKind.PV)) >= 4
+    assert {"clinic"} == set(site.critical)
+    for kind in (DeviceKind.BATTERY, DeviceKind.GENSET, DeviceKind.PUMP, DeviceKind.TANK, DeviceKind.DRONE):
+        assert len(site.of_kind(kind)) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "says"),
+    [
+        ("poll_ms = 1000", "pol_ms = 1000", "SITE-010", 'did you mean "poll_ms"'),
+        ("energy_wh = 120000", 'energy_wh = "lots"', "SITE-012", "atoll check --schema"),
+        ("energy_wh = 120000", "energy_wh = -1", "SITE-012", "allowed: gt 0"),
+        ("energy_wh = 120000, ", "", "SITE-011", "add energy_wh"),
+        ('behind = "home-02"', 'behind = "home-99"', "SITE-035", "name the meter"),
+        ('tank = "tank-1"', 'tank = "tank-9"', "SITE-036", "name the tank"),
+        ('usage_points = ["home-03"]', 'usage_points = ["home-02"]', "SITE-041", "belongs to one member"),
+        ('to = "17:00"', 'to = "16:00"', "SITE-051", "starts at 16:00"),
+        ('timezone = "Europe/Berlin"', 'timezone = "Europe/Atlantis"', "SITE-021", "IANA"),
+        ('device = "robot-1"', 'device = "robot-7"', "SITE-060", "robot-1"),
+        ('driver = "profile:dse73xx"', 'driver = "profile:dse99"', "SITE-032", "dse73xx"),
+        ("unit = 101", "unit = 100", "SITE-034", "its own unit"),
+        ('gateway = "gw-1"', 'gateway = "gw-2"', "SITE-033", "gw-1"),
+        ("reserve_fraction = 0.35", "reserve_fraction = 0.99", "SITE-022", "less than 0.95"),
+        ('place = "field"', 'place = "moon"', "SITE-061", "field"),
+        ("[water]", "[water", "SITE-001", "mend this line"),
+        ('id = "tank-1"', 'id = "Tank 1"', "SITE-012", "allowed"),
+    ],
+)
+def test_a_fault_is_told_with_its_line_and_a_way_out(old: str, new: str, code: str, says: str) -> None:
+    text = mutated(old, new)
+    found = problems(text)
+    first = VILLAGE[: VILLAGE.index(old)].count("\n") + 1
+    match = [problem for problem in found if problem.code == code]
+    assert match, [str(problem) for problem in found]
+    assert says in match[0].fix
+    assert 0 <= match[0].line - first <= 6, (match[0].line, first)  # a gap is told at the band after it
+
+
+def test_all_problems_come_at_once_in_file_order() -> None:
+    text = VILLAGE
+    for old, new in (
+        ("poll_ms = 1000", "pol_ms = 1000"),
+        ("energy_wh = 120000", 'energy_wh = "lots"'),
+        ('behind = "home-02"', 'behind = "home-99"'),
+        ('device = "robot-1"', 'device = "robot-7"'),
+    ):
+        assert old in text
+        text = text.replace(old, new, 1)
+    found = problems(text)
+    assert {problem.code for problem in found} == {"SITE-010", "SITE-012", "SITE-035", "SITE-060"}
+    assert [problem.line for problem in found] == sorted(problem.line for problem in found)
+
+
+def test_a_broken_row_does_not_shift_the_numbers_of_the_others() -> None:
+    text = mutated("energy_wh = 120000", 'energy_wh = "lots"').replace('behind = "home-02"', 'behind = "home-99"', 1)
+    wrong = next(problem for problem in problems(text) if problem.code == "SITE-035")
+    assert text.splitlines()[wrong.line - 1] == 'behind = "home-99"'
+
+
+def test_one_fault_on_seven_days_is_one_problem() -> None:
+    found = [problem for problem in problems(mutated('to = "17:00"', 'to = "16:00"')) if problem.code == "SITE-051"]
+    assert len(found) == 1
+    assert found[0].seen.startswith("mon, tue")
+
+
+def test_load_raises_with_every_problem() -> None:
+    with pytest.raises(SiteProblems) as caught:
+        load(mutated("unit = 101", "unit = 100").replace('tank = "tank-1"', 'tank = "t"', 1), "site.toml")
+    assert {problem.code for problem in caught.value.problems} == {"SITE-034", "SITE-036"}
+
+
+def test_the_schema_states_units_and_ranges() -> None:
+    text = str(json_schema())
+    assert "[W]" in text
+    assert "exclusiveMinimum" in text
