@@ -31,15 +31,17 @@ from devices.model import WRITABLE, DeviceId, Message, Readings
 from devices.outbox import RESEND_MS, BadPayload, Outbox, decode_acks, encode_batch
 from devices.outputs import Report, drive, read_back, written
 from devices.poll import DEAD_AFTER, Unit, make_units
-from devices.sparkplug_codec import RECORDS_BATCH, RECORDS_DEVICE, SETPOINT_SUFFIX, SIMULATED, DataType, Metric
-from devices.sparkplug_edge import (
+from devices.sparkplug import (
+    DataType,
     EdgeSession,
     HostOnline,
+    Metric,
     RebirthRequested,
     RecordsAcked,
     Rejected,
     SetpointReceived,
 )
+from devices.sparkplug_codec import RECORDS_BATCH, RECORDS_DEVICE, SETPOINT_SUFFIX, SIMULATED
 
 __all__ = [
     "Effect",
@@ -192,22 +194,26 @@ def _tick(gateway: Gateway, effects: list[Effect]) -> None:
         _drive(gateway, output.device, effects)
     if elapsed >= gateway.next_poll:
         gateway.next_poll = elapsed + config.poll_ms - gateway.now % config.poll_ms
-        for unit in gateway.units.values():
-            _poll(gateway, unit, effects)
-        for device in gateway.leases.outputs:
-            _drive(gateway, device, effects)
+        for device, unit in gateway.units.items():
+            # What is read now drives its outputs when it has been read; a device that is not read must not wait.
+            if not _poll(gateway, unit, effects):
+                for watched in gateway.watched.get(device, ()):
+                    _drive(gateway, watched, effects)
     _send_records(gateway, effects)
 
 
-def _poll(gateway: Gateway, unit: Unit, effects: list[Effect]) -> None:
+def _poll(gateway: Gateway, unit: Unit, effects: list[Effect]) -> bool:
+    """Begins a poll; returns False where the device is busy or backed off."""
     read = unit.begin(gateway.elapsed)
     if read is not None:
         effects.append(read)
-    elif not unit.idle:
+        return True
+    if not unit.idle:
         gateway.count("overruns")
         if gateway.elapsed - unit.asked_at > gateway.answer_ms_max:
             gateway.count("unanswered")
             _finished(gateway, unit, unit.give_up(gateway.now, gateway.elapsed, gateway.config.poll_ms), effects)
+    return False
 
 
 def _answered(gateway: Gateway, event: BusAnswer, effects: list[Effect]) -> None:

@@ -146,10 +146,12 @@ def pump_times(guarded: Guarded, value: float, sense: Sense, elapsed: int) -> Na
 
 
 def pump_flow(guarded: Guarded, value: float, sense: Sense, elapsed: int) -> Narrowing | None:
-    """Stops a pump that runs without delivering (dry, shut valve, broken pipe), or whose flow is not known."""
-    del value
+    """Stops a pump that runs without delivering (dry, shut valve, broken pipe), or whose flow is not known.
+
+    Judged only while the pump is meant to run: its state and its flow are not read at the same instant.
+    """
     rated = guarded.spec.ratings.get("flow_lpm", 0.0)
-    if guarded.running and rated and guarded.since_ms(elapsed) >= guarded.reaction_ms:
+    if value > _OFF and guarded.running and rated and guarded.since_ms(elapsed) >= guarded.reaction_ms:
         flow = sense.value(guarded.spec.id, "flow_lpm")
         if flow is None or flow < NO_FLOW_SHARE * rated:
             guarded.locked_until = elapsed + NO_FLOW_LOCK_MS

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from devices.bus import SCAN, BusRead, ReadRequest
 from devices.clock import Instant
 from devices.drivers import Driver, SunspecDriver
-from devices.model import POINTS, BusFault, DeviceSpec, Quality, Readings
+from devices.model import POINTS, BusFault, DeviceId, DeviceSpec, Quality, Readings
 from devices.profile import ProfileDriver, load_profile
 from devices.registers import Registers
 from devices.sunspec import Scan
@@ -207,6 +207,6 @@ class Unit:
         return None if index is None else self.values[index]
 
 
-def make_units(specs: Sequence[DeviceSpec]) -> dict[str, Unit]:
+def make_units(specs: Sequence[DeviceSpec]) -> dict[DeviceId, Unit]:
     """Returns a unit per device with a Modbus driver, in the given order."""
     return {spec.id: Unit(spec) for spec in specs if spec.driver != "vda5050"}

@@ -337,14 +337,13 @@ class Scan:
             return
         expected = 4 if self._address is None else 2
         if isinstance(registers, BusFault) or len(registers) != expected:
-            self._reject(f"no registers at {self.request()}")
-        elif self._address is None:
-            if tuple(registers[:2]) == MARK:
-                self._header(self.bases[self._base] + 2, registers[2], registers[3])
-            else:
-                self._reject(f"no 'SunS' at {', '.join(map(str, self.bases))}")
-        else:
+            self._reject()
+        elif self._address is not None:
             self._header(self._address, registers[0], registers[1])
+        elif tuple(registers[:2]) == MARK:
+            self._header(self.bases[self._base] + 2, registers[2], registers[3])
+        else:
+            self._reject()
 
     def _header(self, address: int, model_id: int, length: int) -> None:
         if model_id == END_MODEL:
@@ -359,13 +358,13 @@ class Scan:
         self.chain.append(ModelAt(model_id, address, length))
         self._address = following
 
-    def _reject(self, reason: str) -> None:
+    def _reject(self) -> None:
         if self._address is not None:
-            self._fail(f"{reason}: the chain ends without an end model")
+            self._fail(f"no registers at {self._address}: the chain ends without an end model")
         elif self._base + 1 < len(self.bases):
             self._base += 1
         else:
-            self._fail(reason)
+            self._fail(f"no 'SunS' at {', '.join(map(str, self.bases))}: not a SunSpec device, or another unit id")
 
     def _fail(self, reason: str) -> None:
         self._done = True

@@ -78,7 +78,7 @@ def test_scan_finds_the_chain_at_every_base(base: int) -> None:
 @pytest.mark.parametrize(
     ("image", "failure"),
     [
-        ([1, 2, 3, 4], "no registers"),
+        ([1, 2, 3, 4], "no 'SunS' at 40000, 0, 50000"),
         ([*MARK, 1, 66], "ends without an end model"),
         ([*MARK, END_MODEL, 0], "empty"),
         ([*MARK, 1, 0], "broken"),
