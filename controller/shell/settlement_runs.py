@@ -1,8 +1,8 @@
-"""Runs written into the journal: settlement says what should stand, and only the difference to what stands is posted."""
+"""Runs in the journal: settlement says what should stand, and only the difference to what stands is posted."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from controller.ledger.canonical import Json
@@ -19,13 +19,13 @@ from controller.settlement.runs import (
     BilledDay,
     DayResult,
     Draft,
-    Rules,
     parse_day,
     settle_day,
     settle_period,
 )
 from controller.settlement.tariff import LocalDay, period_name
 from controller.shell.journal import Journal
+from controller.store.ledger_file import LedgerFile
 from devices.clock import Instant
 
 DAY_KINDS = (SETTLE_DAY, SETTLE_GRID, RUN_DAY)
@@ -46,30 +46,13 @@ class RunResult:
     estimated: int = 0  # slots filled between registers
 
 
-class RunWriter:
-    """Settles days and periods of one ledger."""
+class Settled:
+    """What stands in a ledger file, and what settlement says of the same records; writes nothing."""
 
-    def __init__(self, journal: Journal, published: Published, site_id: str) -> None:
-        self._journal = journal
-        self._file = journal.file
+    def __init__(self, file: LedgerFile, published: Published, is_reversed: Container[str]) -> None:
+        self._file = file
         self._published = published
-        self._site = site_id
-
-    def settle(
-        self,
-        day: LocalDay,
-        records: Mapping[str, Sequence[Kept]],
-        since: Mapping[str, Instant],
-        now: Instant,
-    ) -> RunResult:
-        """Posts the final run of a day, or corrects it if it has been posted before."""
-        live = self.live(day.name, DAY_KINDS)
-        standing = live.get((RUN_DAY, ""))
-        charter = self._published.in_force(day.start) if standing is None else str(standing.entry.body["charter"])
-        result = self.compute(day, charter, records, since)
-        written = self._post(day.name, day.end, result.drafts, live, now)
-        name = "final" if standing is None else "correction"
-        return RunResult(name, day.name, day.start, day.end, written, result.held, (), result.estimated)
+        self._reversed = is_reversed
 
     def compute(
         self, day: LocalDay, charter: str, records: Mapping[str, Sequence[Kept]], since: Mapping[str, Instant]
@@ -81,25 +64,22 @@ class RunWriter:
         }
         return settle_day(rules, charter, day, self._published.bands(charter, day), points)
 
-    def bill(self, days: Sequence[LocalDay], now: Instant) -> RunResult | None:
-        """Posts the bills of the period that these settled days make up, or corrects them; None if nothing changed."""
+    def bill_drafts(self, days: Sequence[LocalDay]) -> tuple[str, tuple[Draft, ...]]:
+        """Returns (period, bills) of the settled days that make up a period."""
         billed = [self._billed_day(day) for day in days]
-        rules = self._rules_of(days[-1])
+        rules = self._published.rules[self.charter_of(days[-1])]
         period = period_name(rules.charter, days[0])
-        live = self.live(period, BILL_KINDS)
-        drafts = settle_period(rules, period, billed)
-        written = self._post(period, days[-1].end, drafts, live, now)
-        if not written:
-            return None
-        name = "bill-correction" if live else "bill"
-        held = tuple((point, day.day) for day in billed for points in day.held.values() for point in points)
-        return RunResult(name, period, days[0].start, days[-1].end, written, held)
+        return period, settle_period(rules, period, billed)
+
+    def charter_of(self, day: LocalDay) -> str:
+        """Returns the id of the charter by which a settled day was settled."""
+        return str(self.live(day.name, (RUN_DAY,))[RUN_DAY, ""].entry.body["charter"])
 
     def live(self, period: str, kinds: Sequence[str]) -> dict[tuple[str, str], SealedEntry]:
         """Returns the entries of a period that stand: posted and not reversed, by (kind, member)."""
         found: dict[tuple[str, str], SealedEntry] = {}
         for row in self._file.of_period(period):
-            if row.kind in kinds and row.state == EntryState.POSTED and row.id not in self._journal.state.reversed:
+            if row.kind in kinds and row.state == EntryState.POSTED and row.id not in self._reversed:
                 found[row.kind, row.member] = row.sealed()
         return found
 
@@ -109,10 +89,6 @@ class RunWriter:
         for kept in self._file.records(day.start, day.end):
             found.setdefault(kept.record.usage_point, []).append(kept)
         return found
-
-    def _rules_of(self, day: LocalDay) -> Rules:
-        run = self.live(day.name, (RUN_DAY,))[RUN_DAY, ""]
-        return self._published.rules[str(run.entry.body["charter"])]
 
     def _point_day(self, point: str, day: LocalDay, kept: Sequence[Kept], since: Instant | None) -> PointDay:
         before = after = None
@@ -124,8 +100,7 @@ class RunWriter:
 
     def _billed_day(self, day: LocalDay) -> BilledDay:
         live = self.live(day.name, DAY_KINDS)
-        run = live[RUN_DAY, ""].entry
-        grid = live[SETTLE_GRID, ""].entry
+        run, grid = live[RUN_DAY, ""].entry, live[SETTLE_GRID, ""].entry
         members = {member: entry.entry for (kind, member), entry in live.items() if kind == SETTLE_DAY}
         return BilledDay(
             day.name,
@@ -134,6 +109,36 @@ class RunWriter:
             int(str(grid.body["cost"])),
             {member: held_points(entry.body) for member, entry in members.items()},
         )
+
+
+class RunWriter(Settled):
+    """Settles days and periods of one ledger."""
+
+    def __init__(self, journal: Journal, published: Published, site_id: str) -> None:
+        super().__init__(journal.file, published, journal.state.reversed)
+        self._journal = journal
+        self._site = site_id
+
+    def settle(
+        self, day: LocalDay, records: Mapping[str, Sequence[Kept]], since: Mapping[str, Instant], now: Instant
+    ) -> RunResult:
+        """Posts the final run of a day, or corrects it if it has been posted before."""
+        live = self.live(day.name, DAY_KINDS)
+        standing = live.get((RUN_DAY, ""))
+        charter = self._published.in_force(day.start) if standing is None else str(standing.entry.body["charter"])
+        result = self.compute(day, charter, records, since)
+        written = self._post(day.name, day.end, result.drafts, live, now)
+        name = "final" if standing is None else "correction"
+        return RunResult(name, day.name, day.start, day.end, written, result.held, (), result.estimated)
+
+    def bill(self, days: Sequence[LocalDay], now: Instant) -> RunResult | None:
+        """Posts the bills of the period that these settled days make up, or corrects them; None if nothing changed."""
+        period, drafts = self.bill_drafts(days)
+        live = self.live(period, BILL_KINDS)
+        written = self._post(period, days[-1].end, drafts, live, now)
+        if not written:
+            return None
+        return RunResult("bill-correction" if live else "bill", period, days[0].start, days[-1].end, written)
 
     def _post(
         self,
@@ -145,7 +150,7 @@ class RunWriter:
     ) -> int:
         """Reverses what no longer holds and posts what is new; returns the number of entries written."""
         before = self._journal.size
-        stale = [draft for draft in drafts if not _stands(live.get((draft.kind, draft.member)), draft)]
+        stale = [draft for draft in drafts if not stands(live.get((draft.kind, draft.member)), draft)]
         named = {(draft.kind, draft.member) for draft in drafts}
         gone = [key for key in live if key not in named]
         if not stale and not gone:
@@ -177,7 +182,7 @@ def held_points(body: Mapping[str, Json]) -> tuple[str, ...]:
     return tuple(str(row[0]) for row in held if isinstance(row, list) and row)
 
 
-def _stands(standing: SealedEntry | None, draft: Draft) -> bool:
+def stands(standing: SealedEntry | None, draft: Draft) -> bool:
     """Returns whether the entry in the log says what the draft says, run name and revision apart."""
     if standing is None:
         return False

@@ -94,17 +94,6 @@ class LedgerFile:
         if self._db.in_transaction:
             self._db.execute("COMMIT")
 
-    # ------------------------------------------------------------------ meta
-
-    def set_meta(self, key: str, value: str) -> None:
-        """Writes one fact about the file."""
-        self.begin()
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (key, value))
-
-    def meta(self) -> dict[str, str]:
-        """Returns all facts about the file."""
-        return dict(cast("list[tuple[str, str]]", self._db.execute("SELECT key, value FROM meta").fetchall()))
-
     # --------------------------------------------------------------- records
 
     def add_records(self, kept: Sequence[Kept]) -> None:

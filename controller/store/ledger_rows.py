@@ -22,7 +22,6 @@ _QUALITY_CODE = {quality: code for code, quality in enumerate(_QUALITIES)}
 _CLOCK_CODE = {clock: code for code, clock in enumerate(_CLOCKS)}
 
 SCHEMA = """
-CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE points(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE records(
     start_ms INTEGER NOT NULL, point INTEGER NOT NULL, epoch INTEGER NOT NULL, page INTEGER NOT NULL,
