@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 
 from controller.commands import Actor, Command, CommandResult, Role
@@ -14,7 +15,6 @@ from controller.console.auth import COOKIE, IDLE_S, Session
 from controller.console.desk import Anybody, Operator, Reader, desk_of, is_fragment
 from controller.console.live import Live, TooManyStreams
 from controller.console.pages import ack_id, device_values, find_device
-from starlette.concurrency import run_in_threadpool
 
 router = APIRouter(include_in_schema=False)
 NAME_LETTERS_MAX = 40
@@ -127,7 +127,9 @@ async def _ask(request: Request, command: Command) -> CommandResult:
     return await run_in_threadpool(desk_of(request).source.command, command)
 
 
-def _answer(request: Request, actor: Actor, result: CommandResult | None, problems: list[str], back: str) -> HTMLResponse:
+def _answer(
+    request: Request, actor: Actor, result: CommandResult | None, problems: list[str], back: str
+) -> HTMLResponse:
     desk = desk_of(request)
     accepted = result is not None and result.accepted
     values: dict[str, object] = {

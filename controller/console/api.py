@@ -390,7 +390,15 @@ def _value(value: Value) -> ApiValue:
 def _device(device: DeviceView) -> ApiDevice:
     values = [_value(value) for value in device.values]
     return ApiDevice(
-        device.id, device.kind, device.label, device.online, values, device.setpoint, device.why, device.hold, device.ready
+        device.id,
+        device.kind,
+        device.label,
+        device.online,
+        values,
+        device.setpoint,
+        device.why,
+        device.hold,
+        device.ready,
     )
 
 

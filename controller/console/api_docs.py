@@ -64,7 +64,12 @@ def get_openapi_json(request: Request, _: Reader) -> JSONResponse:
 def show_docs(request: Request, actor: Reader) -> HTMLResponse:
     """The description for people, made from the machine-readable one."""
     schema = _schema(request)
-    values: dict[str, object] = {"routes": _routes(schema), "types": _types(schema), "open_alarms": (), "ack_id": pages.ack_id}
+    values: dict[str, object] = {
+        "routes": _routes(schema),
+        "types": _types(schema),
+        "open_alarms": (),
+        "ack_id": pages.ack_id,
+    }
     return desk_of(request).page(request, "docs.html", values, actor)
 
 
@@ -94,7 +99,10 @@ def _types(schema: Schema) -> tuple[ApiType, ...]:
         ApiType(
             name,
             str(_at(kinds, name).get("description", "")),
-            tuple(ApiField(field, _type(_at(kinds, name, "properties", field)), "") for field in _at(kinds, name, "properties")),
+            tuple(
+                ApiField(field, _type(_at(kinds, name, "properties", field)), "")
+                for field in _at(kinds, name, "properties")
+            ),
         )
         for name in kinds
         if name.startswith("Api")

@@ -76,7 +76,9 @@ def check_permissions(routes: Iterable[BaseRoute]) -> None:
     """
     for path, permission in permissions(routes):
         if permission is None:
-            raise RouteWithoutPermission(f"{path} declares no permission: give it a Reader, Operator or Anybody parameter")
+            raise RouteWithoutPermission(
+                f"{path} declares no permission: give it a Reader, Operator or Anybody parameter"
+            )
 
 
 def permissions(routes: Iterable[BaseRoute]) -> list[tuple[str, Permission | None]]:
@@ -125,7 +127,9 @@ async def _not_allowed(request: Request, error: Exception) -> Response:
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"/login?next={quote(target)}", 303)
     status = 401 if error.role is None else 403
-    return _error_page(request, status, "Sign in first", "Only an operator may do this. Sign in with the operator code and repeat.")
+    return _error_page(
+        request, status, "Sign in first", "Only an operator may do this. Sign in with the operator code and repeat."
+    )
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

@@ -79,9 +79,7 @@ def token_hash(token: str) -> str:
 
 def new_code() -> str:
     """Returns a fresh operator code of 79 random bits, for example `k7dm-p3xq-w2hn-v9ba`."""
-    groups = (
-        "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_GROUP_LETTERS)) for _ in range(CODE_GROUPS)
-    )
+    groups = ("".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_GROUP_LETTERS)) for _ in range(CODE_GROUPS))
     return "-".join(groups)
 
 

@@ -11,7 +11,7 @@ from datetime import tzinfo
 
 from markupsafe import Markup, escape
 
-from controller.console import words
+from controller.console import outlook, words
 from controller.views import FlowView, PlanRow, PlanSeries
 from devices.clock import HOUR_MS, Instant, floor_to
 from devices.model import Quality
@@ -21,6 +21,8 @@ IDLE_W = 20.0
 """Below this a device counts as neither giving nor taking."""
 BUS_X = (47.5, 52.5)
 CHART_PX = 180
+LABEL_PER_CENT = 9.0
+"""Below this width a block's label stands beside it."""
 
 
 def is_source(flow: FlowView) -> bool:
@@ -89,7 +91,11 @@ def _idle_line(centre: float, middle: float, quality: str, *, left: bool) -> str
 def level(fraction: float | None, reserve: float, label: str) -> Markup:
     """Returns a horizontal level bar with its reserve mark; both fractions 0-1."""
     low = fraction is not None and fraction < reserve
-    fill = "" if fraction is None else f'<rect class="{"fill low" if low else "fill"}" width="{_per_cent(fraction)}" height="100%"/>'
+    fill = (
+        ""
+        if fraction is None
+        else f'<rect class="{"fill low" if low else "fill"}" width="{_per_cent(fraction)}" height="100%"/>'
+    )
     empty = '<rect class="unknown" width="100%" height="100%"/>' if fraction is None else ""
     mark = _per_cent(reserve)
     return Markup(
@@ -136,17 +142,20 @@ def _nice_top(value: float) -> float:
 def gantt_row(row: PlanRow, start: Instant, end: Instant, now: Instant, tz: tzinfo) -> Markup:
     """Returns one device's blocks on the time axis [start, end)."""
     width = max(end - start, 1)
+    shown = [block for block in row.blocks if block[1] > start and block[0] < end]
     blocks: list[str] = []
-    for since, until, label, mode, reason in row.blocks:
-        low, high = max(since, start), min(until, end)
-        if low >= high:
-            continue
+    for index, (since, until, label, mode, reason) in enumerate(shown):
+        x, wide = (max(since, start) - start) / width * 100, (min(until, end) - max(since, start)) / width * 100
+        free = ((shown[index + 1][0] if index + 1 < len(shown) else end) - until) / width * 100
         tip = escape(f"{words.clock(since, tz)}–{words.clock(until, tz)} {label}: {reason}")
+        inside = wide >= LABEL_PER_CENT or free < LABEL_PER_CENT
+        text = f'<text x="6" y="21">{escape(label)}</text>' if inside else ""
         blocks.append(
-            f'<svg x="{(low - start) / width * 100:.2f}%" width="{(high - low) / width * 100:.2f}%" height="34">'
-            f'<title>{tip}</title><rect class="block m-{_class_word(mode)}" x="0.5" y="4" width="100%" height="26" rx="3"/>'
-            f'<text x="6" y="21">{escape(label)}</text></svg>'
+            f'<svg x="{x:.2f}%" width="{wide:.2f}%" height="34"><title>{tip}</title>'
+            f'<rect class="block m-{_class_word(mode)}" y="4" width="100%" height="26" rx="3"/>{text}</svg>'
         )
+        if not inside:
+            blocks.append(f'<text x="{x + wide + 0.5:.2f}%" y="21">{escape(label)}</text>')
     return Markup(
         f'<svg class="gantt" width="100%" height="34" role="img" aria-label="{escape(row.label)}">'
         f"{_hour_lines(start, end, tz)}{''.join(blocks)}{_now_line(start, end, now)}</svg>"
@@ -162,7 +171,7 @@ def _ticks(start: Instant, end: Instant, tz: tzinfo) -> list[tuple[float, Instan
     width = max(end - start, 1)
     first = floor_to(Instant(start + HOUR_MS - 1), HOUR_MS)
     every = [Instant(at) for at in range(first, end, HOUR_MS)]
-    return [((at - start) / width * 100, at) for at in every if int(words.clock(at, tz)[:2]) % 6 == 0]
+    return [((at - start) / width * 100, at) for at in every if int(words.clock(at, tz)[:2]) % 3 == 0]
 
 
 def _hour_lines(start: Instant, end: Instant, tz: tzinfo) -> str:
@@ -181,9 +190,16 @@ def _now_line(start: Instant, end: Instant, now: Instant) -> str:
 def time_axis(start: Instant, end: Instant, tz: tzinfo) -> Markup:
     """Returns the hour labels of a time axis."""
     labels = "".join(
-        f'<text x="{x:.2f}%" y="14" text-anchor="middle">{words.clock(at, tz)}</text>' for x, at in _ticks(start, end, tz) if 2 < x < 98
+        f'<text{_fine(at, tz)} x="{x:.2f}%" y="14" text-anchor="middle">{words.clock(at, tz)}</text>'
+        for x, at in _ticks(start, end, tz)
+        if 2 < x < 98
     )
     return Markup(f'<svg class="ticks" width="100%" height="18" aria-hidden="true">{labels}</svg>')
+
+
+def _fine(at: Instant, tz: tzinfo) -> str:
+    """Returns the class of a tick that narrow screens leave out."""
+    return ' class="fine"' if int(words.clock(at, tz)[:2]) % 6 else ""
 
 
 def value_range(series: Sequence[PlanSeries]) -> tuple[float, float]:
@@ -196,8 +212,9 @@ def value_range(series: Sequence[PlanSeries]) -> tuple[float, float]:
     return low, high
 
 
-def lines(times: Sequence[Instant], series: Sequence[PlanSeries], now: Instant, tz: tzinfo, label: str) -> Markup:
+def lines(times: Sequence[Instant], chart: outlook.Chart, now: Instant, tz: tzinfo) -> Markup:
     """Returns a line chart of series that share a unit; the figure for browsers without scripts."""
+    series, label = chart.series, chart.sentence
     if len(times) < 2:
         return Markup("")
     start, end = times[0], times[-1]
@@ -205,8 +222,8 @@ def lines(times: Sequence[Instant], series: Sequence[PlanSeries], now: Instant, 
     spread = (high - low) or 1.0
     zero = (high / spread) * 100
     paths = [
-        f'<path class="line s{index} {_class_word(one.kind)}" d="{_line_path(times, one, start, end - start, (low, spread))}"/>'
-        for index, one in enumerate(series)
+        f'<path class="line s{tone} {_class_word(one.kind)}" d="{_line_path(times, one, start, end - start, (low, spread))}"/>'
+        for tone, one in zip(chart.tones, series, strict=True)
     ]
     return Markup(
         f'<svg class="lines" width="100%" height="{CHART_PX}" role="img" aria-label="{escape(label)}">'

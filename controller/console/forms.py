@@ -85,7 +85,9 @@ def _value_problems(value: float | None, point: Writable) -> list[Problem]:
     if value is not None and point.low <= value <= point.high:
         return []
     seen = "this is not a number" if value is None else f"{value:g} is outside"
-    return [Problem("value", f"Value: from {plain_short(point.low)} to {plain_short(point.high)} {point.unit}; {seen}.")]
+    return [
+        Problem("value", f"Value: from {plain_short(point.low)} to {plain_short(point.high)} {point.unit}; {seen}.")
+    ]
 
 
 def plain_short(value: float) -> str:

@@ -46,7 +46,10 @@ def refusal(method: str, headers: Headers, hosts: frozenset[str]) -> tuple[int, 
     """Returns (status, words) when a request must not reach any route, else None."""
     host = headers.get("host", "")
     if host_name(host) not in hosts:
-        return 421, f"This console is not called {host_name(host) or '(no name)'}. Known names: {', '.join(sorted(hosts))}."
+        return (
+            421,
+            f"This console is not called {host_name(host) or '(no name)'}. Known names: {', '.join(sorted(hosts))}.",
+        )
     if method in SAFE_METHODS:
         return None
     origin = headers.get("origin")

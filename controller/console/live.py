@@ -35,7 +35,9 @@ class _Shot:
 class Live:
     """Fans one rendering out to every open stream. Belongs to the console's event loop."""
 
-    def __init__(self, changed: Callable[[int, float], int], render: Render, limits: tuple[int, int], period_s: float) -> None:
+    def __init__(
+        self, changed: Callable[[int, float], int], render: Render, limits: tuple[int, int], period_s: float
+    ) -> None:
         self._changed = changed
         self._render = render
         self._streams_max, self._per_client_max = limits

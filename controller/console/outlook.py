@@ -13,6 +13,8 @@ from devices.clock import HOUR_MS, Instant
 VEHICLES = frozenset({"robot", "drone"})
 UNACKNOWLEDGED = frozenset({"unacknowledged", "returned-unacknowledged"})
 _ORDER = {"high": 0, "medium": 1, "low": 2}
+TONES = 6
+KIND_WORDS = frozenset({"forecast", "plan", "planned", "actual", "so", "far", "measured"})
 _CHART_NAMES = {"W": "Power", "fraction": "Stores", "L/min": "Water", "price": "Price"}
 
 
@@ -41,7 +43,10 @@ def headline(now: NowView) -> tuple[str, bool]:
         return f"{len(silent)} device{'s' if len(silent) > 1 else ''} silent: {', '.join(silent[:3])}", True
     held = [device.label for device in now.devices if device.hold]
     if held:
-        return f"All right, with {len(held)} device{'s' if len(held) > 1 else ''} held by hand: {', '.join(held[:3])}", True
+        return (
+            f"All right, with {len(held)} device{'s' if len(held) > 1 else ''} held by hand: {', '.join(held[:3])}",
+            True,
+        )
     return "Everything is all right", False
 
 
@@ -70,6 +75,7 @@ class Chart:
     name: str
     sentence: str
     series: tuple[PlanSeries, ...]
+    tones: tuple[int, ...]  # colour of each: what is forecast, planned and measured of one thing looks alike
     low: str
     high: str
     middle: str
@@ -85,10 +91,23 @@ def charts(plan: PlanView, bounds: tuple[tuple[float, float], ...], tz: tzinfo) 
         rows = tuple((plan.times[index], tuple(_cell(one, index) for one in series)) for index in hourly)
         middle = words.text((low + high) / 2, unit)
         made.append(
-            Chart(unit, _CHART_NAMES.get(unit, unit), _sentence(plan, series, tz), series,
+            Chart(unit, _CHART_NAMES.get(unit, unit), _sentence(plan, series, tz), series, tones(series),
                   words.text(low, unit), words.text(high, unit), middle, rows)
         )  # fmt: skip
     return tuple(made)
+
+
+def tones(series: Sequence[PlanSeries]) -> tuple[int, ...]:
+    """Returns a colour number per series, equal where only the kind of the number differs."""
+    subjects: dict[str, int] = {}
+    for one in series:
+        subjects.setdefault(subject(one.name), len(subjects) % TONES)
+    return tuple(subjects[subject(one.name)] for one in series)
+
+
+def subject(name: str) -> str:
+    """Returns what a series is about: `load` for `load forecast`."""
+    return " ".join(word for word in name.split() if word not in KIND_WORDS) or name
 
 
 def units(plan: PlanView) -> tuple[str, ...]:
@@ -113,7 +132,8 @@ def _sentence(plan: PlanView, series: Sequence[PlanSeries], tz: tzinfo) -> str:
         return "Nothing is planned or forecast yet"
     top = max(ahead, key=lambda point: abs(point[0]))
     value, at, one = top
-    words_top = f"{one.name} reaches {words.text(value, one.unit)} at {words.when(at, plan.at, tz)}"
+    shown = abs(value) if one.unit == "W" else value
+    words_top = f"{one.name} reaches {words.text(shown, one.unit)} at {words.when(at, plan.at, tz)}"
     if one.unit != "fraction":
         return words_top
     value, at, one = min(ahead, key=lambda point: point[0])
@@ -139,6 +159,10 @@ def ahead(rows: Sequence[PlanRow], now: Instant, tz: tzinfo) -> tuple[Ahead, ...
             found.append(Ahead(row.label, words.DASH, "nothing planned", ""))
             continue
         start, end, label, _, reason = block
-        time = f"now, until {words.when(end, now, tz)}" if start <= now else f"{words.when(start, now, tz)}–{words.clock(end, tz)}"
+        time = (
+            f"now, until {words.when(end, now, tz)}"
+            if start <= now
+            else f"{words.when(start, now, tz)}–{words.clock(end, tz)}"
+        )
         found.append(Ahead(row.label, time, label, reason))
     return tuple(found)

@@ -103,7 +103,13 @@ def show_entry(request: Request, actor: Reader, seq: Seq) -> HTMLResponse:
     if found is None:
         raise NotFound(f"The ledger has no entry {seq}.")
     steps, root = proof.walk(found)
-    values = {"proof": found, "leaf_hash": proof.leaf_hash(found.leaf), "steps": steps, "computed": root, "valid": root == found.root}
+    values = {
+        "proof": found,
+        "leaf_hash": proof.leaf_hash(found.leaf),
+        "steps": steps,
+        "computed": root,
+        "valid": root == found.root,
+    }
     return desk.page(request, "entry.html", values | _strip(desk.source.now()), actor)
 
 

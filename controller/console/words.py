@@ -19,6 +19,16 @@ QUALITY_WORDS = {
     Quality.STALE: "stale",
     Quality.BAD: "bad",
 }
+POINT_NAMES = {
+    "W": "power",
+    "V": "voltage",
+    "hz": "frequency",
+    "soc": "charge",
+    "flow_lpm": "flow",
+    "import_wh": "taken",
+    "export_wh": "given",
+    "on": "on",
+}
 _KILO = {"W": "kW", "Wh": "kWh", "VA": "kVA"}
 _PER_CENT = frozenset({"fraction", "1", ""})
 
@@ -125,6 +135,11 @@ def _civil(at: Instant, tz: tzinfo) -> datetime:
     return datetime.fromtimestamp(at / 1000, UTC).astimezone(tz)
 
 
+def point_name(label: str) -> str:
+    """Returns what people call a point: `power` for `W`."""
+    return POINT_NAMES.get(label, label.replace("_", " "))
+
+
 FILTERS: dict[str, Callable[..., str]] = {
     "amount_text": text,
     "energy": energy,
@@ -136,5 +151,6 @@ FILTERS: dict[str, Callable[..., str]] = {
     "day": day,
     "moment": moment,
     "when": when,
+    "point_name": point_name,
 }
 """What templates may call as filters."""

@@ -124,7 +124,9 @@ class _MonthWriter:
     def __init__(self, folder: Path, month: str, durability: str, counters: dict[str, int]) -> None:
         self._db = months.open_month(months.month_path(folder, month), durability)
         self._counters = counters
-        self._layouts = {(str(d), str(p)): int(str(i)) for i, d, p in self._db.execute("SELECT id, device, points FROM layout")}
+        self._layouts = {
+            (str(d), str(p)): int(str(i)) for i, d, p in self._db.execute("SELECT id, device, points FROM layout")
+        }
         self._series: dict[str, int] = {}
         self._queue: list[int] = []  # layouts of the hour that are still to be re-chunked
         self._rows: list[int] = []  # flush rows of that hour
@@ -139,9 +141,7 @@ class _MonthWriter:
         for part in readings:
             groups.setdefault((part.device, part.points), []).append(part)
         with self._db:
-            packed = [
-                (self._layout(device, points), encode(_block(rows))) for (device, points), rows in groups.items()
-            ]
+            packed = [(self._layout(device, points), encode(_block(rows))) for (device, points), rows in groups.items()]
             body = months.pack_flush(packed)
             self._db.execute(
                 "INSERT INTO flush(start_ms, end_ms, body) VALUES (?, ?, ?)",
@@ -198,10 +198,14 @@ class _MonthWriter:
     def _merge(self, point: PointId, samples: Samples) -> None:
         series = self._series_id(point)
         for start, part in _by_hour(samples):
-            row = self._db.execute("SELECT body FROM hour WHERE series = ? AND start_ms = ?", (series, start)).fetchone()
+            row = self._db.execute(
+                "SELECT body FROM hour WHERE series = ? AND start_ms = ?", (series, start)
+            ).fetchone()
             kept = _samples(bytes(row[0]), self._counters) if row and isinstance(row[0], bytes) else []
             merged = _ordered(kept + part)
-            body = encode(Block(tuple(s[0] for s in merged), (Column(tuple(s[1] for s in merged), bytes(s[2] for s in merged)),)))
+            body = encode(
+                Block(tuple(s[0] for s in merged), (Column(tuple(s[1] for s in merged), bytes(s[2] for s in merged)),))
+            )
             self._db.execute("INSERT OR REPLACE INTO hour VALUES (?, ?, ?)", (series, start, body))
             self._counters["bytes_written"] += len(body)
 
@@ -253,7 +257,11 @@ def _samples(chunk: bytes, counters: dict[str, int]) -> Samples:
     except BadChunk:
         counters["corrupt_chunks"] += 1
         return []
-    return [] if not block.columns else list(zip(block.times, block.columns[0].values, block.columns[0].marks, strict=True))
+    return (
+        []
+        if not block.columns
+        else list(zip(block.times, block.columns[0].values, block.columns[0].marks, strict=True))
+    )
 
 
 def _by_hour(samples: Samples) -> Iterable[tuple[int, Samples]]:
@@ -342,9 +350,7 @@ class TelemetryReader:
             " AND start_ms > ? AND start_ms < ?",
             (point, start - HOUR_MS, end),
         ).fetchall()
-        return list(
-            chain.from_iterable(_samples(body, self.counters) for (body,) in rows if isinstance(body, bytes))
-        )
+        return list(chain.from_iterable(_samples(body, self.counters) for (body,) in rows if isinstance(body, bytes)))
 
     def _flushes(self, db: apsw.Connection, found: dict[PointId, Samples], start: Instant, end: Instant) -> None:
         wanted: dict[int, list[tuple[int, PointId]]] = {}

@@ -27,7 +27,9 @@ def blocks(draw: st.DrawFn) -> Block:
         times = [1_780_000_000_000 + 1_000 * index for index in range(count)]
     columns: list[Column] = []
     for _ in range(draw(st.integers(0, 4))):
-        marks = bytes(draw(st.lists(st.sampled_from([0, 1, 2, 3, SIMULATED, SIMULATED | 3]), min_size=count, max_size=count)))
+        marks = bytes(
+            draw(st.lists(st.sampled_from([0, 1, 2, 3, SIMULATED, SIMULATED | 3]), min_size=count, max_size=count))
+        )
         values = tuple(None if mark & 15 == Quality.BAD else draw(floats) for mark in marks)
         columns.append(Column(values, marks))
     return Block(tuple(times), tuple(columns))
