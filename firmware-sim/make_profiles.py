@@ -1,6 +1,7 @@
 """Writes the village's year of interval data from two published data sets. Run by hand, never by the project.
 
-    python3 -m venv /tmp/profiles && /tmp/profiles/bin/pip install --no-deps -r firmware-sim/make_profiles.txt
+    python3 -m venv /tmp/profiles
+    /tmp/profiles/bin/pip install --no-deps -r firmware-sim/make_profiles.txt
     /tmp/profiles/bin/python firmware-sim/make_profiles.py
 
 Input: SimBench (grid LV1.101 "rural", year 2016, 15 min, German local time, ODbL 1.0 / DbCL 1.0) and the
@@ -54,7 +55,8 @@ OUT = Path(__file__).parent / "firmware_sim" / "data" / "village_2016.csv.xz"
 def package_folder(name: str) -> Path:
     """Returns where an installed package stands, without importing it (simbench would need pandapower)."""
     spec = importlib.util.find_spec(name)
-    assert spec is not None and spec.origin is not None, f"{name} is not installed: see the first lines of this file"
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"{name} is not installed: see the first lines of this file")
     return Path(spec.origin).parent
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from devices.drivers import SUNSPEC_CHAINS
 from devices.model import DeviceKind, DeviceSpec
@@ -10,6 +10,7 @@ from firmware_sim.images import (
     Device,
     Extras,
     ProfileControl,
+    Segment,
     SunspecControl,
     Texts,
     profile_segments,
@@ -20,6 +21,7 @@ from firmware_sim.points import getters, volts
 from firmware_sim.village import Plant, Village
 
 Decoded = Mapping[str, float | str | None]
+Taker = Callable[[Decoded, frozenset[str]], None]
 W_MAX_PCT = 0
 """WSetMod: the setpoint is a percentage; 1 = watts."""
 
@@ -95,7 +97,7 @@ def _number(decoded: Decoded, name: str) -> float | None:
     return value if isinstance(value, (int, float)) else None
 
 
-def _battery_taker(village: Village, battery: Battery):
+def _battery_taker(village: Village, battery: Battery) -> Taker:
     def watts(decoded: Decoded, suffix: str) -> int | None:
         """Returns the set or reversion power by our sign rule; None = no number."""
         if _number(decoded, "WSetMod") == W_MAX_PCT:
@@ -119,7 +121,7 @@ def _battery_taker(village: Village, battery: Battery):
     return take
 
 
-def _plant_taker(village: Village, plant: Plant):
+def _plant_taker(village: Village, plant: Plant) -> Taker:
     def take(decoded: Decoded, touched: frozenset[str]) -> None:
         if not any(name.startswith("WMaxLim") for name in touched):
             return
@@ -133,7 +135,7 @@ def _plant_taker(village: Village, plant: Plant):
     return take
 
 
-def _profile_control(village: Village, spec: DeviceSpec, segments: list) -> ProfileControl:
+def _profile_control(village: Village, spec: DeviceSpec, segments: list[Segment]) -> ProfileControl:
     def take(value: float) -> None:
         now = village.at
         if spec.kind is DeviceKind.GENSET and village.genset is not None:

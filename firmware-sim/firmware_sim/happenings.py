@@ -112,5 +112,3 @@ def _mend(meter: Meter | None, plant: Plant | None) -> None:
         meter.stuck = False
     if plant is not None:
         plant.dead = False
-
-

@@ -217,7 +217,9 @@ class SunspecControl:
         last = first + len(values)
         if last > start + definition.size or definition.id not in self.takers:
             return False
-        touched = [p for p in definition.points.values() if first < start + p.offset + p.size and start + p.offset < last]
+        touched = [
+            p for p in definition.points.values() if first < start + p.offset + p.size and start + p.offset < last
+        ]
         if not touched or not all(point.writable for point in touched):
             return False
         registers = self.segment.registers
@@ -274,7 +276,9 @@ class ProfileControl:
         profile = load_profile(self.spec.driver.removeprefix("profile:"))
         for rule in profile.writes.values():
             for step in rule.steps:
-                same = step.address == address and (step.function == function or {step.function, function} <= {6, 16, 5, 15})
+                same = step.address == address and (
+                    step.function == function or {step.function, function} <= {6, 16, 5, 15}
+                )
                 size = step.type.size * (2 if step.complement else 1)
                 if not same or len(values) != size:
                     continue

@@ -114,7 +114,9 @@ def load_csv(path: str, devices: Sequence[DeviceSpec]) -> Profiles:
     profiles = check.run(text)
     if check.problems:
         left_out = check.count - len(check.problems)
-        raise ProfileProblems([*check.problems, *([f"{path}: {left_out} more problems not listed"] if left_out else [])])
+        raise ProfileProblems(
+            [*check.problems, *([f"{path}: {left_out} more problems not listed"] if left_out else [])]
+        )
     return profiles
 
 

@@ -58,9 +58,7 @@ def dump_village(village: Village) -> dict[str, object]:
         "meters": {meter.id: dump(meter, METER) for meter in village.meters},
         "plants": {plant.id: dump(plant, PLANT) for plant in village.plants},
         "water": dump(village.water, WATER),
-        "home_days": [
-            [d.home, d.day, d.demand_wh, d.served_wh, d.demand_ml, d.served_ml] for d in village.days.done
-        ],
+        "home_days": [[d.home, d.day, d.demand_wh, d.served_wh, d.demand_ml, d.served_ml] for d in village.days.done],
     }
     if village.battery is not None:
         parts["battery"] = dump(village.battery, BATTERY) | {"energy": village.battery.cells.energy}

@@ -260,9 +260,7 @@ class Village:
             battery_w = battery.within(battery.set_w or 0, duration) if battery is not None else 0
             self.grid_w = -(self.homes_w + pump_w + vehicle_w + dock_w - genset_w + battery_w)
         else:
-            pump_w, vehicle_w, dock_w, genset_w, battery_w = self._island(
-                duration, pump_w, vehicle_w, dock_w, genset_w
-            )
+            pump_w, vehicle_w, dock_w, genset_w, battery_w = self._island(duration, pump_w, vehicle_w, dock_w, genset_w)
         assert self.homes_w + pump_w + vehicle_w + dock_w - genset_w + battery_w + self.grid_w == 0, "bus not balanced"
         sums = self.sums
         if self.grid_w < 0:

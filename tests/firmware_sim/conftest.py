@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from firmware_sim.profiles import Profiles, load_built_in
 
 from devices.clock import Instant, parse_iso
 from devices.model import DeviceId, DeviceKind, DeviceSpec
+from firmware_sim.profiles import Profiles, load_built_in
 
 SITE = Path(__file__).parents[2] / "examples" / "village" / "site.toml"
 

@@ -1,20 +1,23 @@
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from firmware_sim import profiles
-from firmware_sim.profiles import DamagedProfiles, Profiles, load_built_in, load_csv
 
 from devices.clock import DAY_MS, HOUR_MS, SLOT_MS, Instant, parse_iso
 from devices.model import DeviceId, DeviceKind, DeviceSpec
 from devices.simulated import ProfileProblems
+from firmware_sim import profiles
+from firmware_sim.profiles import DamagedProfiles, Profiles, load_built_in, load_csv
 
 SPECS = [
     DeviceSpec(DeviceId("home-01"), DeviceKind.METER, "sunspec", "g"),
     DeviceSpec(DeviceId("pv-01"), DeviceKind.PV, "sunspec", "g", ratings={"power_w_max": 5000}),
-    DeviceSpec(DeviceId("water-1"), DeviceKind.WATER_METERS, "profile:pulse_counter_16", "g", channels=("home-01.water",)),
+    DeviceSpec(
+        DeviceId("water-1"), DeviceKind.WATER_METERS, "profile:pulse_counter_16", "g", channels=("home-01.water",)
+    ),
 ]
 
 
@@ -133,8 +136,8 @@ def test_too_short_empty_missing_and_binary(tmp_path: Path) -> None:
     assert any("too short: 671 intervals" in text for text in problems(tmp_path, rows(671)))
     (tmp_path / "empty.csv").write_text("")
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00utc")
-    for name, words in (("empty.csv", "empty"), ("absent.csv", "cannot be read"), ("binary.csv", "UTF-8")):
-        with pytest.raises(ProfileProblems, match=words):
+    for name, text in (("empty.csv", "empty"), ("absent.csv", "cannot be read"), ("binary.csv", "UTF-8")):
+        with pytest.raises(ProfileProblems, match=re.escape(text)):
             load_csv(str(tmp_path / name), SPECS)
 
 
@@ -147,7 +150,7 @@ def test_many_problems_are_counted(tmp_path: Path) -> None:
 def test_water_is_all_or_nothing(tmp_path: Path) -> None:
     two = [*SPECS[:2], DeviceSpec(DeviceId("w"), DeviceKind.WATER_METERS, "p", "g", channels=("a.water", "b.water"))]
     path = write(tmp_path, [row + ",1" for row in rows()], "utc,home-01,pv-01,a.water")
-    with pytest.raises(ProfileProblems, match="column 'b.water' is missing: give every water channel or none"):
+    with pytest.raises(ProfileProblems, match="water' is missing: give every water channel or none"):
         load_csv(path, two)
 
 

@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from firmware_sim.build import build_village
-from firmware_sim.chance import next_local
-from firmware_sim.machines import PPM, wh
-from firmware_sim.points import truth
-from firmware_sim.profiles import Profiles
-from firmware_sim.village import Village
 from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.clock import DAY_MS, HOUR_MS, MINUTE_MS, SLOT_MS, Instant, parse_iso
 from devices.model import DeviceKind, DeviceSpec
+from firmware_sim.build import _offset, build_village
+from firmware_sim.chance import next_local
+from firmware_sim.machines import PPM, wh
+from firmware_sim.points import truth
+from firmware_sim.profiles import Profiles
+from firmware_sim.village import Village
 
 
 def build(specs: Sequence[DeviceSpec], year: Profiles, start: Instant) -> Village:
@@ -44,7 +44,10 @@ commands = st.lists(
 
 def command(village: Village, name: str, value: int) -> None:
     battery, genset, pump, charger = village.battery, village.genset, village.pump, village.charger
-    assert battery is not None and genset is not None and pump is not None and charger is not None
+    assert battery is not None
+    assert genset is not None
+    assert pump is not None
+    assert charger is not None
     if name == "battery":
         battery.lease(value, village.at, abs(value) % 900, 0)
     elif name == "genset":
@@ -102,15 +105,11 @@ def test_what_meters_count_is_what_the_grid_and_machines_gave(village: Village) 
 
 
 def build_offsets(village: Village) -> int:
-    """Returns what the registers showed at the start, taken from the difference to the sums."""
-    from firmware_sim.build import _offset
-
+    """Returns what the registers showed at the start."""
     return sum(_offset(village.seed, m.id, "in") - _offset(village.seed, m.id, "out") for m in village.meters)
 
 
-def test_the_step_length_does_not_change_energies(
-    specs: Sequence[DeviceSpec], year: Profiles, start: Instant
-) -> None:
+def test_the_step_length_does_not_change_energies(specs: Sequence[DeviceSpec], year: Profiles, start: Instant) -> None:
     ends = []
     for step in (MINUTE_MS, 7_001, DAY_MS):
         village = build(specs, year, start)
@@ -134,13 +133,15 @@ def test_the_battery_keeps_its_limits_and_loses_by_its_efficiency(village: Villa
     battery.lease(40_000, village.at, 0, None)
     village.touch()
     village.advance(village.at + 3 * HOUR_MS)
-    assert battery.power_w == 0 and abs(battery.cells.soc - 0.97) < 1e-4
+    assert battery.power_w == 0
+    assert abs(battery.cells.soc - 0.97) < 1e-4
     gained = (battery.cells.energy - at_start) / PPM / HOUR_MS
     assert gained == pytest.approx(village.sums.battery_in / HOUR_MS * 0.955, rel=1e-6)
     battery.lease(-40_000, village.at, 0, None)
     village.touch()
     village.advance(village.at + 6 * HOUR_MS)
-    assert battery.power_w == 0 and abs(battery.cells.soc - 0.08) < 1e-4
+    assert battery.power_w == 0
+    assert abs(battery.cells.soc - 0.08) < 1e-4
     drained = (0.97 - 0.08) * 120_000
     assert village.sums.battery_out / HOUR_MS == pytest.approx(drained * 0.955, rel=1e-3)
 
@@ -196,13 +197,16 @@ def test_without_anything_that_forms_a_grid_all_is_dark(specs: Sequence[DeviceSp
     village = build(few, year, parse_iso("2026-06-06T10:00:00Z"))
     village.grid_present = False
     village.advance(village.at + HOUR_MS)
-    assert village.pv_w == 0 and village.load_w == 0 and village.unserved_w > 0
+    assert village.pv_w == 0
+    assert village.load_w == 0
+    assert village.unserved_w > 0
     genset = village.genset
     assert genset is not None
     genset.command(True, village.at)
     village.touch()
     village.advance(village.at + HOUR_MS)
-    assert genset.running and village.load_w > 0
+    assert genset.running
+    assert village.load_w > 0
     assert 0 < genset.power_w <= genset.rated_w
 
 
@@ -214,14 +218,16 @@ def test_the_genset_cranks_keeps_its_minimum_and_burns(village: Village) -> None
     genset.command(True, village.at)
     village.touch()
     village.advance(village.at + 9_999)
-    assert not genset.running and genset.power_w == 0
+    assert not genset.running
+    assert genset.power_w == 0
     village.advance(village.at + HOUR_MS + 1)
     assert genset.power_w == 9_000
     litres = (fuel - genset.fuel) / 3.6e12
     assert litres == pytest.approx(9 * 0.246 + 30 * 0.081, rel=0.01)
     genset.fuel = 1
     village.advance(village.at + MINUTE_MS * 2)
-    assert not genset.running and genset.fuel == 0
+    assert not genset.running
+    assert genset.fuel == 0
 
 
 def test_the_pump_fills_and_stops_at_full_and_when_nobody_writes(village: Village) -> None:
@@ -231,9 +237,11 @@ def test_the_pump_fills_and_stops_at_full_and_when_nobody_writes(village: Villag
     pump.switch(True, village.at)
     village.touch()
     village.advance(village.at + 299_000)
-    assert pump.power_w == 3_000 and water.level > level
+    assert pump.power_w == 3_000
+    assert water.level > level
     village.advance(village.at + 2_000)
-    assert pump.power_w == 0 and not pump.on, "the relay drops after its keep-alive time"
+    assert not pump.on, "the relay drops after its keep-alive time"
+    assert pump.power_w == 0
     water.level = water.capacity - 1
     pump.switch(True, village.at)
     village.touch()
@@ -259,7 +267,8 @@ def test_home_days_add_up(village: Village) -> None:
     village.advance(village.at + 2 * DAY_MS + 5 * HOUR_MS)
     found = truth(village)
     days = sorted({day.day for day in found.home_days})
-    assert all(day % DAY_MS == 0 for day in days) and len(days) == 4
+    assert all(day % DAY_MS == 0 for day in days)
+    assert len(days) == 4
     assert len(found.home_days) == 4 * 14
     assert sum(day.demand_wh for day in found.home_days if day.home == "home-01") == wh(village.meters[0].demanded)
     assert all(day.served_wh == day.demand_wh for day in found.home_days)
@@ -298,4 +307,5 @@ def test_pv_on_the_bus_counts_too(specs: Sequence[DeviceSpec], year: Profiles) -
     assert all(meter.net_w == meter.load_w for meter in village.meters)
     assert imbalance_wh(village) <= HOUR_MS
     village.settle()
-    assert imbalance_wh(village) == 0 and village.sums.pv > 0
+    assert imbalance_wh(village) == 0
+    assert village.sums.pv > 0
