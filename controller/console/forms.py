@@ -16,14 +16,6 @@ NOTE_LETTERS_MAX = 200
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
-def command_id(at_ms: int, random_bits: int) -> str:
-    """Returns a UUIDv7 of a time and 74 random bits: made when the form is shown, so a second submit is a repeat."""
-    high, low = random_bits >> 62 & 0xFFF, random_bits & (1 << 62) - 1
-    number = (at_ms & (1 << 48) - 1) << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low
-    text = f"{number:032x}"
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
-
-
 @dataclass(frozen=True, slots=True)
 class Problem:
     """What is wrong with one field."""

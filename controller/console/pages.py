@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
-from controller.commands import Actor, Role
+from controller.commands import command_id, Actor, Role
 from controller.console import draw, forms, outlook, proof, words
 from controller.console.desk import VIA, Anybody, Desk, NotFound, Reader, desk_of, is_fragment
 from controller.views import DeviceView, NowView
@@ -42,7 +42,7 @@ def now_values(now: NowView) -> dict[str, object]:
 
 def ack_id(alarm: str, since: int) -> str:
     """Returns the command id of acknowledging this occurrence: the same for everybody, so a repeat is harmless."""
-    return forms.command_id(since, proof.bits("acknowledge", alarm, str(since)))
+    return command_id(since, proof.bits("acknowledge", alarm, str(since)))
 
 
 def regions(desk: Desk, role: Role) -> tuple[int, Mapping[str, str]]:
@@ -171,7 +171,7 @@ def device_values(
     problems: tuple[forms.Problem, ...] = (),
 ) -> dict[str, object]:  # fmt: skip
     """Returns what the device page and its hold form need; `typed` is what stood in the fields."""
-    fresh = forms.command_id(round(desk.config.clock_s() * 1000), proof.random_bits())
+    fresh = command_id(round(desk.config.clock_s() * 1000), proof.random_bits())
     fields = {"id": fresh, "value": "", "minutes": "15", "reason": ""} | dict(typed or {})
     return {
         "device": device,

@@ -7,17 +7,15 @@ import secrets
 import threading
 from pathlib import Path
 
-import apsw
-
 from controller.commands import Role
 from controller.console.auth import IDLE_S, Session, code_hash, new_code, new_token, token_hash
+from controller.store.sqlite import open_writer
 
+VERSION = 1
 SCHEMA = """
-PRAGMA journal_mode = WAL;
-PRAGMA synchronous = FULL;
-CREATE TABLE IF NOT EXISTS code(id INTEGER PRIMARY KEY CHECK (id = 1), salt BLOB NOT NULL, hash BLOB NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS session(token TEXT PRIMARY KEY, name TEXT NOT NULL, role TEXT NOT NULL,
-  used_s REAL NOT NULL) STRICT;
+CREATE TABLE code(id INTEGER PRIMARY KEY CHECK (id = 1), salt BLOB NOT NULL, hash BLOB NOT NULL) STRICT;
+CREATE TABLE session(token TEXT PRIMARY KEY, name TEXT NOT NULL, role TEXT NOT NULL,
+  used_s REAL NOT NULL) STRICT
 """
 TOUCH_S = 60.0
 SESSIONS_MAX = 1_000
@@ -28,13 +26,12 @@ class SessionFile:
 
     def __init__(self, path: str | Path) -> None:
         self._lock = threading.Lock()
-        self._db = apsw.Connection(str(path))
-        self._db.execute(SCHEMA)
+        self._db = open_writer(path, "FULL", SCHEMA, VERSION)
 
     def first_code(self) -> str | None:
         """Makes the operator code when there is none yet and returns it: the only time it can be read."""
         with self._lock:
-            if self._db.execute("SELECT 1 FROM code").fetchone():
+            if self._db.execute("SELECT 1 FROM code").fetchall():
                 return None
             return self._set_code()
 
@@ -52,11 +49,11 @@ class SessionFile:
     def verify(self, code: str) -> bool:
         """Returns whether `code` is the operator code."""
         with self._lock:
-            row = self._db.execute("SELECT salt, hash FROM code").fetchone()
-        if row is None:
-            return False
-        salt, kept = row
-        return hmac.compare_digest(code_hash(code, bytes(salt)), bytes(kept))
+            rows = self._db.execute("SELECT salt, hash FROM code").fetchall()
+        return any(
+            isinstance(salt, bytes) and isinstance(kept, bytes) and hmac.compare_digest(code_hash(code, salt), kept)
+            for salt, kept in rows
+        )
 
     def open(self, session: Session, now_s: float) -> str:
         """Keeps a session and returns its token; the oldest go when there are too many."""
@@ -77,10 +74,10 @@ class SessionFile:
         """Returns the session of a token that has not been idle for 12 h, and counts as its use."""
         key = token_hash(token)
         with self._lock:
-            row = self._db.execute("SELECT name, role, used_s FROM session WHERE token = ?", (key,)).fetchone()
-            if row is None:
+            rows = self._db.execute("SELECT name, role, used_s FROM session WHERE token = ?", (key,)).fetchall()
+            if not rows:
                 return None
-            name, role, used_s = str(row[0]), str(row[1]), float(str(row[2]))
+            name, role, used_s = str(rows[0][0]), str(rows[0][1]), float(str(rows[0][2]))
             if not -TOUCH_S <= now_s - used_s < IDLE_S:
                 self._db.execute("DELETE FROM session WHERE token = ?", (key,))
                 return None

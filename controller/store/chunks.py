@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from operator import sub
+from typing import cast
 
 from devices.model import Quality
 
@@ -115,10 +116,8 @@ def _parse(cursor: _Cursor) -> Block:
 
 def _pack_column(column: Column) -> list[bytes]:
     values, marks = _sane(column)
-    if not marks or marks.count(marks[0]) == len(marks):
-        head = b"=" + marks[:1]
-    else:
-        head = b"*" + marks
+    alike = not marks or marks.count(marks[0]) == len(marks)
+    head = b"=" + marks[:1] if alike else b"*" + marks
     scaled = _scaled(values)
     if scaled is None:
         return [head, b"d", _shuffled(_little(array("d", values)))]
@@ -171,7 +170,8 @@ def _scaled(values: list[float]) -> tuple[int, list[int]] | None:
     """Returns (digits, whole numbers) with `number / 10**digits` exactly each value, or None."""
     if not values:
         return 0, []
-    if max(max(values), -min(values)) >= EXACT_INT_MAX / 10**SCALE_DIGITS_MAX:
+    largest = max(values, key=abs)
+    if abs(largest) >= EXACT_INT_MAX / 10**SCALE_DIGITS_MAX:
         return None
     numbers = list(map(int, values))
     if numbers == values:
@@ -214,7 +214,7 @@ def _unpack_ints(cursor: _Cursor, count: int) -> Sequence[int]:
     (length,) = _LENGTH.unpack(cursor.take(_LENGTH.size))
     if length != (count - 1) * width:
         raise BadChunk(f"{length} bytes of deltas for {count} samples of width {width}")
-    deltas = _from_little(code.decode(), _unshuffled(cursor.take(length), width))
+    deltas = cast("array[int]", _from_little(code.decode(), _unshuffled(cursor.take(length), width)))
     return list(accumulate(deltas, initial=first))
 
 

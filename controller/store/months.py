@@ -9,18 +9,22 @@ from pathlib import Path
 
 import apsw
 
+from controller.store.sqlite import Database, open_reader, open_writer
 from devices.clock import Instant
 
+VERSION = 1
+CACHE_KIB = 1_024
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS layout(id INTEGER PRIMARY KEY, device TEXT NOT NULL, points TEXT NOT NULL,
+CREATE TABLE layout(id INTEGER PRIMARY KEY, device TEXT NOT NULL, points TEXT NOT NULL,
   UNIQUE(device, points)) STRICT;
-CREATE TABLE IF NOT EXISTS flush(id INTEGER PRIMARY KEY, start_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL,
+CREATE TABLE flush(id INTEGER PRIMARY KEY, start_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL,
   body BLOB NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS series(id INTEGER PRIMARY KEY, point TEXT NOT NULL UNIQUE) STRICT;
-CREATE TABLE IF NOT EXISTS hour(series INTEGER NOT NULL, start_ms INTEGER NOT NULL, body BLOB NOT NULL,
-  PRIMARY KEY(series, start_ms)) STRICT;
+CREATE TABLE series(id INTEGER PRIMARY KEY, point TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE hour(series INTEGER NOT NULL, start_ms INTEGER NOT NULL, body BLOB NOT NULL,
+  PRIMARY KEY(series, start_ms)) STRICT
 """
-DAMAGED = (apsw.CorruptError, apsw.NotADBError, apsw.FormatError)
+DAMAGED = (apsw.CorruptError, apsw.NotADBError, apsw.FormatError, apsw.SQLError, UnicodeDecodeError)
+"""What a damaged file raises; SQLError since a table may be missing."""
 _ENTRY = struct.Struct("<II")
 _COUNT = struct.Struct("<H")
 
@@ -42,35 +46,26 @@ def month_path(folder: Path, month: str) -> Path:
     return folder / f"tele-{month}.db"
 
 
-def open_month(path: Path, durability: str) -> apsw.Connection:
+def open_month(path: Path, durability: str) -> Database:
     """Returns a writing connection to a month's file, which is made when it is missing.
 
     Raises:
         apsw.Error: the file is damaged, or the disk does not let us.
     """
-    db = apsw.Connection(str(path))
-    try:
-        db.set_busy_timeout(2_000)
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute(f"PRAGMA synchronous = {durability}")
-        db.execute("PRAGMA cache_size = -1024")
-        db.execute(SCHEMA)
-        db.execute("SELECT count(*) FROM layout").fetchall()
-    except apsw.Error:
-        db.close()
-        raise
+    db = open_writer(path, durability, SCHEMA, VERSION)
+    db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    db.execute("SELECT count(*) FROM layout").fetchall()
     return db
 
 
-def open_month_reading(path: Path) -> apsw.Connection:
+def open_month_reading(path: Path) -> Database:
     """Returns a read-only connection.
 
     Raises:
         apsw.Error: there is no such file, or it is damaged.
     """
-    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    db.set_busy_timeout(2_000)
-    db.execute("PRAGMA cache_size = -1024")
+    db = open_reader(path)
+    db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     return db
 
 

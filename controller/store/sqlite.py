@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Protocol, TypeAlias, cast
 
 import apsw
@@ -45,6 +46,12 @@ class Database(Protocol):
     def executemany(self, statements: str, sequenceofbindings: Iterable[Sequence[Value]]) -> Rows:
         """Runs a statement for each row."""
         ...
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None: ...  # a savepoint: released at the end, rolled back on an error
 
     def last_insert_rowid(self) -> int:
         """Returns the row id of the last insert."""

@@ -16,6 +16,7 @@ import apsw
 from controller.store import months
 from controller.store.chunks import QUALITY_MASK, SIMULATED, BadChunk, Block, Column, decode, encode
 from controller.store.series import PointRange, Series
+from controller.store.sqlite import Database, Rows
 from devices.clock import HOUR_MS, Instant, floor_to
 from devices.model import PointId, Quality, Readings, point_id
 
@@ -96,6 +97,7 @@ class TelemetryWriter:
                 self._set_aside(month)
             except (apsw.Error, OSError):
                 self.counters["write_failed"] += 1
+                self._drop(month)  # what it remembers of the rolled-back rows is not in the file
                 return False
             else:
                 return True
@@ -103,10 +105,13 @@ class TelemetryWriter:
 
     def _set_aside(self, month: str) -> None:
         self.counters["corrupt_files"] += 1
+        self._drop(month)
+        months.set_aside(months.month_path(self._folder, month))
+
+    def _drop(self, month: str) -> None:
         file = self._files.pop(month, None)
         if file is not None:
             file.close()
-        months.set_aside(months.month_path(self._folder, month))
 
 
 def _by_month(pending: Sequence[Readings]) -> Iterator[tuple[str, list[Readings]]]:
@@ -140,6 +145,7 @@ class _MonthWriter:
         groups: dict[tuple[str, tuple[str, ...]], list[Readings]] = {}
         for part in readings:
             groups.setdefault((part.device, part.points), []).append(part)
+        body = b""
         with self._db:
             packed = [(self._layout(device, points), encode(_block(rows))) for (device, points), rows in groups.items()]
             body = months.pack_flush(packed)
@@ -172,9 +178,7 @@ class _MonthWriter:
         return bool(self._rows)
 
     def _body(self, row: int) -> Iterator[bytes]:
-        for (body,) in self._db.execute("SELECT body FROM flush WHERE id = ?", (row,)):
-            if isinstance(body, bytes):
-                yield body
+        return _blobs(self._db.execute("SELECT body FROM flush WHERE id = ?", (row,)))
 
     def _rechunk_layout(self, layout: int, bodies: Sequence[bytes]) -> int:
         device, names = next(key for key, kept in self._layouts.items() if kept == layout)
@@ -198,10 +202,8 @@ class _MonthWriter:
     def _merge(self, point: PointId, samples: Samples) -> None:
         series = self._series_id(point)
         for start, part in _by_hour(samples):
-            row = self._db.execute(
-                "SELECT body FROM hour WHERE series = ? AND start_ms = ?", (series, start)
-            ).fetchone()
-            kept = _samples(bytes(row[0]), self._counters) if row and isinstance(row[0], bytes) else []
+            rows = self._db.execute("SELECT body FROM hour WHERE series = ? AND start_ms = ?", (series, start))
+            kept = [sample for body in _blobs(rows) for sample in _samples(body, self._counters)]
             merged = _ordered(kept + part)
             body = encode(
                 Block(tuple(s[0] for s in merged), (Column(tuple(s[1] for s in merged), bytes(s[2] for s in merged)),))
@@ -213,16 +215,26 @@ class _MonthWriter:
         key = (device, "\n".join(points))
         if key not in self._layouts:
             self._db.execute("INSERT OR IGNORE INTO layout(device, points) VALUES (?, ?)", key)
-            row = self._db.execute("SELECT id FROM layout WHERE device = ? AND points = ?", key).fetchone()
-            self._layouts[key] = int(str(row[0] if row else 0))
+            rows = self._db.execute("SELECT id FROM layout WHERE device = ? AND points = ?", key)
+            self._layouts[key] = _only_id(rows)
         return self._layouts[key]
 
     def _series_id(self, point: PointId) -> int:
         if point not in self._series:
             self._db.execute("INSERT OR IGNORE INTO series(point) VALUES (?)", (point,))
-            row = self._db.execute("SELECT id FROM series WHERE point = ?", (point,)).fetchone()
-            self._series[point] = int(str(row[0] if row else 0))
+            self._series[point] = _only_id(self._db.execute("SELECT id FROM series WHERE point = ?", (point,)))
         return self._series[point]
+
+
+def _blobs(rows: Rows) -> Iterator[bytes]:
+    return (body for (body,) in rows if isinstance(body, bytes))
+
+
+def _only_id(rows: Rows) -> int:
+    """Returns the id that was just made sure of; without it the file's index is damaged."""
+    for (row,) in rows:
+        return int(str(row))
+    raise apsw.CorruptError("a row that was just inserted is not found")
 
 
 def _block(rows: Sequence[Readings]) -> Block:
@@ -233,7 +245,7 @@ def _block(rows: Sequence[Readings]) -> Block:
 def _marks(rows: Sequence[Readings]) -> list[bytes]:
     """Returns each column's marks; nearly always every poll has the same qualities."""
     first = rows[0]
-    if all([row.qualities == first.qualities and row.simulated == first.simulated for row in rows]):
+    if all(row.qualities == first.qualities and row.simulated == first.simulated for row in rows):
         flag = SIMULATED if first.simulated else 0
         return [bytes((quality | flag,)) * len(rows) for quality in first.qualities]
     marks = [[quality | (SIMULATED if row.simulated else 0) for quality in row.qualities] for row in rows]
@@ -282,7 +294,7 @@ class TelemetryReader:
     def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder)
         self._lock = threading.Lock()
-        self._files: dict[str, tuple[apsw.Connection, int]] = {}  # with the inode, to see a file set aside
+        self._files: dict[str, tuple[Database, int]] = {}  # with the inode, to see a file set aside
         self.counters = {"corrupt_chunks": 0, "corrupt_files": 0}
 
     def range(self, point: PointId, start: Instant, end: Instant) -> PointRange:
@@ -326,14 +338,14 @@ class TelemetryReader:
             if db is None:
                 return
             with db:  # one snapshot: a re-chunk between the two reads would lose its rows
-                for point, samples in found.items():
-                    samples += self._hours(db, point, start, end)
+                for point in found:
+                    found[point] += self._hours(db, point, start, end)
                 self._flushes(db, found, start, end)
-        except apsw.Error:
+        except (apsw.Error, UnicodeDecodeError):
             self.counters["corrupt_files"] += 1
             self._files.pop(month, None)
 
-    def _open(self, month: str) -> apsw.Connection | None:
+    def _open(self, month: str) -> Database | None:
         path = months.month_path(self._folder, month)
         try:
             inode = path.stat().st_ino
@@ -344,15 +356,15 @@ class TelemetryReader:
             self._files[month] = kept = (months.open_month_reading(path), inode)
         return kept[0]
 
-    def _hours(self, db: apsw.Connection, point: PointId, start: Instant, end: Instant) -> Samples:
+    def _hours(self, db: Database, point: PointId, start: Instant, end: Instant) -> Samples:
         rows = db.execute(
             "SELECT body FROM hour WHERE series = (SELECT id FROM series WHERE point = ?)"
             " AND start_ms > ? AND start_ms < ?",
             (point, start - HOUR_MS, end),
-        ).fetchall()
-        return list(chain.from_iterable(_samples(body, self.counters) for (body,) in rows if isinstance(body, bytes)))
+        )
+        return list(chain.from_iterable(_samples(body, self.counters) for body in _blobs(rows)))
 
-    def _flushes(self, db: apsw.Connection, found: dict[PointId, Samples], start: Instant, end: Instant) -> None:
+    def _flushes(self, db: Database, found: dict[PointId, Samples], start: Instant, end: Instant) -> None:
         wanted: dict[int, list[tuple[int, PointId]]] = {}
         for row, device, names in db.execute("SELECT id, device, points FROM layout"):
             for index, name in enumerate(str(names).split("\n")):
@@ -360,9 +372,8 @@ class TelemetryReader:
                 if point in found:
                     wanted.setdefault(int(str(row)), []).append((index, point))
         rows = db.execute("SELECT body FROM flush WHERE end_ms >= ? AND start_ms < ?", (start, end))
-        for (body,) in rows:
-            blocks = _blocks(body, set(wanted), self.counters) if isinstance(body, bytes) else ()
-            for layout, block in blocks:
+        for body in _blobs(rows):
+            for layout, block in _blocks(body, set(wanted), self.counters):
                 for index, point in wanted[layout]:
                     if index < len(block.columns):
                         column = block.columns[index]
