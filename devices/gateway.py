@@ -93,6 +93,7 @@ class Gateway:
         self.host_online = True
         self.born: set[DeviceId] = set()  # devices that the host was told of and not told to forget
         self.counters: dict[str, int] = {}
+        self.clock_quality = config.clock  # the shell may change it at any time
         self.clock_unsure_until = Instant(0)
         self.age_ms_max = max(3 * config.poll_ms, 3000, 2 * config.deadline_floor_ms)
         self.answer_ms_max = max(ANSWER_MS_MAX, 4 * config.deadline_floor_ms)
@@ -263,7 +264,7 @@ def _publish(gateway: Gateway, unit: Unit, readings: Readings, effects: list[Eff
 
 
 def _meter(gateway: Gateway, unit: Unit, effects: list[Effect]) -> None:
-    clock = ClockQuality.UNKNOWN if gateway.now < gateway.clock_unsure_until else gateway.config.clock
+    clock = ClockQuality.UNKNOWN if gateway.now < gateway.clock_unsure_until else gateway.clock_quality
     records, marks, texts = gateway.metering.take(unit, gateway.now, clock)
     if marks:
         gateway.counters["records"] = gateway.counters.get("records", 0) + len(records)

@@ -77,9 +77,11 @@ class Device:
     spec: DeviceSpec
     values: dict[str, float | None]
     fault: BusFault | None = None
-    garbage: dict[int, int] = field(default_factory=dict)  # address -> register, over everything else
-    writes: list[tuple[int, int, tuple[int, ...]]] = field(default_factory=list)
+    garbage: dict[int, int] = field(default_factory=dict[int, int])  # address -> register, over everything else
+    writes: list[tuple[int, int, tuple[int, ...]]] = field(default_factory=list[tuple[int, int, tuple[int, ...]]])
     deaf: bool = False  # takes writes and does nothing
+    exception_at: int | None = None  # reads of this many registers, and all writes, are refused while set
+    extra: int = 0  # registers too many in every answer
 
     def image(self) -> dict[tuple[int, int], int]:
         if self.spec.driver == "sunspec":
@@ -97,16 +99,17 @@ class Device:
         return image
 
     def read(self, function: int, address: int, count: int) -> tuple[int, ...] | BusFault:
-        if self.fault is not None:
-            return self.fault
+        if self.fault is not None or count == self.exception_at:
+            return self.fault or BusFault.EXCEPTION
+        count += self.extra
         image = self.image()
         if self.spec.driver == "sunspec" and (function, address) not in image:
             return BusFault.EXCEPTION
         return tuple(self.garbage.get(a, image.get((function, a), 0)) for a in range(address, address + count))
 
     def write(self, function: int, address: int, values: tuple[int, ...]) -> BusFault | None:
-        if self.fault is not None:
-            return self.fault
+        if self.fault is not None or self.exception_at is not None:
+            return self.fault or BusFault.EXCEPTION
         self.writes.append((function, address, values))
         if not self.deaf:
             self._obey(values)
@@ -143,7 +146,7 @@ class Bench:
             "gw-1", "village", tuple(specs), poll_ms, tank_of={DeviceId("pump-1"): DeviceId("tank-1")}
         )
         self.now = T0
-        self.devices = {s.id: Device(s, dict(START[s.id])) for s in specs}
+        self.devices: dict[str, Device] = {s.id: Device(s, dict(START[s.id])) for s in specs}
         self.by_unit = {s.unit: self.devices[s.id] for s in specs}
         self.sent: list[Message] = []
         self.logs: list[Log] = []

@@ -1,0 +1,163 @@
+"""The gateway as a process: real Modbus TCP, a real broker, kill -9 in the middle; no record lost or changed."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controller.shell.broker import BrokerChild, choose
+from devices.clock import SLOT_MS, Instant
+from devices.drivers import sunspec_values
+from devices.events import Incoming, LinkUp
+from devices.model import DeviceKind, IntervalRecord
+from devices.outbox import Ack, decode_batch, encode_acks
+from devices.shell.inbox import Inbox
+from devices.shell.mqtt import Link
+from devices.shell.run_clock import RunClock
+from devices.sparkplug import HostSession, RecordBatch, Send
+from devices.sunspec import encode_chain
+from tests.devices.shell.modbus_server import served
+
+pytestmark = pytest.mark.integration
+SPEED = 900.0  # a slot a second
+POLL_MS = 225_000
+
+CHILD = """
+import logging, sys
+from pathlib import Path
+from devices.gateway import GatewayConfig
+from devices.shell.gateway import run_gateway
+from devices.shell.data_lock import AlreadyRunning
+from devices.shell.run_clock import RunClock
+from tests.devices.gateway_bench import METER
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+data_dir, broker, endpoint, poll_ms = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
+clock, run = RunClock.join(data_dir / "run.json")
+config = GatewayConfig("gw-1", "village", (METER,), poll_ms, deadline_floor_ms=run.deadline_floor_ms)
+try:
+    run_gateway(config, data_dir, broker, clock, {METER.endpoint: endpoint})
+except AlreadyRunning as problem:
+    sys.exit(str(problem))
+"""
+
+
+@pytest.fixture
+def meter() -> Iterator[str]:
+    """A SunSpec meter on pymodbus' server; its registers stand still, which is all this test needs."""
+    values = sunspec_values(DeviceKind.METER, {"W": 700, "import_wh": 5})
+    with served(40000, encode_chain([(1, {"Mn": "Atoll"}), (203, values[203])])) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    child = BrokerChild(choose(None), port, tmp_path / "broker")
+    child.start()
+    yield f"127.0.0.1:{child.port}"
+    child.stop()
+
+
+class Hub(threading.Thread):
+    """The least hub there can be: takes records, acknowledges what is gap-free, now and then forgets to."""
+
+    def __init__(self, broker: str, clock: RunClock) -> None:
+        super().__init__(daemon=True)
+        self.records: dict[int, IntervalRecord] = {}
+        self.changed: list[IntervalRecord] = []
+        self.born = 0
+        self.stopping = threading.Event()
+        self.clock = clock
+        self.inbox: Inbox[object] = Inbox()
+        self.session = HostSession("village")
+        host, _, port = broker.rpartition(":")
+        self.link = Link(
+            "hub", host, int(port),
+            will=lambda: self.session.will(clock.now()),
+            subscriptions=self.session.subscriptions(), inbox=self.inbox,
+        )  # fmt: skip
+
+    def run(self) -> None:
+        self.link.start()
+        forgetful = random.Random(7)
+        while not self.stopping.is_set():
+            for event in self.inbox.get(0.05):
+                now = self.clock.now()
+                if isinstance(event, LinkUp):
+                    self.link.publish(self.session.birth(now))
+                elif isinstance(event, Incoming):
+                    self.born += "/NBIRTH/" in event.topic
+                    for found in self.session.receive(event.topic, event.payload, now):
+                        if isinstance(found, RecordBatch):
+                            self.take(found.payload)
+                            if forgetful.random() < 0.5:
+                                self.acknowledge(found.node)
+                        elif isinstance(found, Send):
+                            self.link.publish(found.message)
+            for found in self.session.due(self.clock.now()):
+                if isinstance(found, Send):
+                    self.link.publish(found.message)
+        self.link.stop()
+
+    def take(self, payload: bytes) -> None:
+        for record in decode_batch(payload):
+            if self.records.setdefault(record.page, record) != record:
+                self.changed.append(record)
+
+    def acknowledge(self, node: str) -> None:
+        done = next(page for page in itertools.count() if page + 1 not in self.records)
+        acks = [Ack(record.usage_point, 1, done) for record in list(self.records.values())[:1]]
+        self.link.publish(self.session.ack(node, encode_acks(acks), self.clock.now()))
+
+
+def start(tmp_path: Path, broker: str, meter: str) -> subprocess.Popen[str]:
+    arguments = [str(tmp_path), broker, meter, str(POLL_MS)]
+    return subprocess.Popen([sys.executable, "-c", CHILD, *arguments], stdout=subprocess.PIPE, text=True)
+
+
+def wait_until(condition: object, seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_no_record_is_lost_or_changed_by_kill_9(tmp_path: Path, broker: str, meter: str) -> None:
+    clock, _ = RunClock.start(tmp_path / "run.json", Instant(1_780_272_000_000 // SLOT_MS * SLOT_MS), SPEED)
+    hub = Hub(broker, clock)
+    hub.start()
+    chance = random.Random(3)
+    for _ in range(4):
+        gateway = start(tmp_path, broker, meter)
+        before = len(hub.records)
+        wait_until(lambda before=before: len(hub.records) > before)
+        time.sleep(chance.random())
+        gateway.send_signal(signal.SIGKILL)
+        gateway.wait()
+    gateway = start(tmp_path, broker, meter)
+    second = start(tmp_path, broker, meter)
+    assert second.wait(timeout=20) != 0, "a second gateway on the same directory must not start"
+    before = len(hub.records)
+    wait_until(lambda: len(hub.records) > before + 2)
+    gateway.send_signal(signal.SIGTERM)
+    assert gateway.wait(timeout=10) == 0
+    hub.stopping.set()
+    hub.join(timeout=10)
+    pages = sorted(hub.records)
+    assert pages == list(range(1, len(pages) + 1))
+    assert hub.changed == []
+    records = [hub.records[page] for page in pages]
+    assert all(after.start == before.end for before, after in itertools.pairwise(records))
+    assert hub.born >= 5
+    assert "event=stopped" in (gateway.stdout.read() if gateway.stdout else "")
