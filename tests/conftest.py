@@ -29,13 +29,26 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("deep" if config.getoption("--deep") else "usual")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--deep"):
-        return
-    deep = [item for item in items if item.get_closest_marker("deep")]
-    if deep:
+    if not config.getoption("--deep"):
+        deep = [item for item in items if item.get_closest_marker("deep")]
         config.hook.pytest_deselected(items=deep)
         items[:] = [item for item in items if not item.get_closest_marker("deep")]
+    if hasattr(config, "workerinput"):
+        share_between_workers(items)
+
+
+def share_between_workers(items: list[pytest.Item]) -> None:
+    """Keeps each file on one worker, and all tests that start processes on one: first, since they take longest."""
+    for item in items:
+        group = "processes" if starts_processes(item) else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=starts_processes, reverse=True)
+
+
+def starts_processes(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(name) for name in ("integration", "browser"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

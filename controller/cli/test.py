@@ -30,9 +30,15 @@ def test(ctx: click.Context, *, deep: bool, pytest_arguments: tuple[str, ...]) -
     missing = [tool for tool in TOOLS if not shutil.which(tool)]
     if missing:
         _install(missing)
-    arguments = ["--deep"] * deep + [*pytest_arguments]
+    arguments = [*(pytest_arguments or _parallel()), *["--deep"] * deep]
     done = subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=_work_folder(root), check=False)
     ctx.exit(done.returncode)
+
+
+def _parallel() -> list[str]:
+    """Returns the options of a whole run on more than one core; tests/conftest.py says which tests stay together."""
+    workers = min(os.cpu_count() or 1, 4)
+    return ["-n", str(workers), "--dist", "loadgroup", "--no-loadscope-reorder"] if workers > 1 else []
 
 
 def _work_folder(root: Path) -> Path:
