@@ -19,6 +19,9 @@ from optimizer.problem import Genset, Problem
 LEVELS = 200
 """Steps of the storage grid: half a kilowatt-hour of a village battery."""
 
+_FORBIDDEN = 1e9
+"""Money for what minimum times forbid: finite, since infinities do not interpolate."""
+
 _HUGE = 1e6
 """Money per kWh of critical load not served: avoided whatever the prices are."""
 
@@ -76,6 +79,10 @@ def commit(problem: Problem, genset: Genset, net_kw: FloatArray) -> FloatArray:
     store = _store(problem)
     off = _actions(problem, genset, store, net_kw, on=False)
     on = _actions(problem, genset, store, net_kw, on=True)
+    if genset.running:  # what the past still binds
+        off.cost[: max(genset.min_up_slots - genset.slots_in_state, 0)] += _FORBIDDEN
+    else:
+        on.cost[: max(genset.min_down_slots - genset.slots_in_state, 0)] += _FORBIDDEN
     phases = _phases(genset)
     ends = _backward(problem, store, phases, off, on)
     return _forward(store, phases, off, on, ends)
@@ -165,8 +172,7 @@ class _Phases:
 
 def _phases(genset: Genset) -> _Phases:
     up, down = max(genset.min_up_slots, 1), max(genset.min_down_slots, 1)
-    age = max(genset.slots_in_state, 1)
-    start = min(age, up) - 1 if genset.running else up + min(age, down) - 1
+    start = up - 1 if genset.running else up + down - 1
     arcs = [((s + 1, 0.0),) for s in range(up - 1)] + [((up - 1, 0.0), (up, 0.0))]
     arcs += [((s + 1, 0.0),) for s in range(up, up + down - 1)]
     arcs += [((up + down - 1, 0.0), (0, genset.start_price))]

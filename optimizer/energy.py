@@ -1,37 +1,22 @@
 """Energy: grid, load, PV, batteries and gensets as columns and rows.
 
-Formulation rules that were measured to matter: no charge/discharge or import/export binaries unless a
-solution shows both at once (then only in those slots, see `Exclusive`); three-binary unit commitment with
+Formulation rules that were measured to matter: no charge/discharge or import/export binaries (where a solution
+shows both at once, `formulation.collisions` closes one of them); three-binary unit commitment with
 Rajan-Takriti minimum up and down times; every limit soft with a price of its own.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import TypeAlias
 
 import numpy as np
 
 from devices.clock import HOUR_MS
 from optimizer.arrays import Assembly, Coupling, FloatArray, IntArray
-from optimizer.problem import AssetId, Battery, Genset, Problem
+from optimizer.problem import Battery, Genset, Problem
 
-GRID = AssetId("grid")
 FREE_MS = 2 * HOUR_MS
 """How far ahead a genset's commitment is planned slot by slot; the next re-plan refines the rest."""
-
-
-class Pair(StrEnum):
-    """Two flows that must not happen in the same slot."""
-
-    CHARGE_DISCHARGE = "charge-discharge"  # burns energy in the losses
-    IMPORT_EXPORT = "import-export"  # earns on paper
-    DISCHARGE_EXPORT = "discharge-export"  # no mode can say it: see plan.Mode.DISCHARGE
-
-
-Exclusive: TypeAlias = frozenset[tuple[Pair, AssetId, int]]
-"""The (pair, asset, slot) that get a binary of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,38 +200,3 @@ def _add_minimum_time(
     assembly.add(rows, on, sign)
     for lag in range(min(max(slots, 1), n)):
         assembly.add(rows[lag:], change[: n - lag], 1.0)
-
-
-def add_exclusive(
-    assembly: Assembly,
-    problem: Problem,
-    load: LoadColumns,
-    batteries: dict[AssetId, BatteryColumns],
-    exclusive: Exclusive,
-) -> None:
-    """Adds one binary per listed (pair, asset, slot): either side of the pair, not both."""
-    most_in, most_out = _largest_exchange(problem)
-    ratings = {b.id: b for b in problem.batteries}
-    for pair, asset, slot in sorted(exclusive):
-        grid_out = [(load.sold[slot], most_out[slot]), (load.sold_over[slot], most_out[slot])]
-        if pair is Pair.IMPORT_EXPORT:
-            grid_in = [(load.bought[slot], most_in[slot]), (load.bought_over[slot], most_in[slot])]
-            _add_either(assembly, grid_in, grid_out)
-            continue
-        discharge = [(batteries[asset].discharge[slot], ratings[asset].discharge_kw_max)]
-        if pair is Pair.DISCHARGE_EXPORT:
-            _add_either(assembly, discharge, grid_out)
-        else:
-            _add_either(assembly, discharge, [(batteries[asset].charge[slot], ratings[asset].charge_kw_max)])
-
-
-def _add_either(assembly: Assembly, one: list[tuple[np.int64, float]], other: list[tuple[np.int64, float]]) -> None:
-    choice = assembly.columns(1, 0, 1, integer=True)
-    for column, most in one:  # column <= most * choice
-        row = assembly.rows(1, upper=0.0)
-        assembly.add(row, np.array([column]), 1.0)
-        assembly.add(row, choice, -most)
-    for column, most in other:  # column <= most * (1 - choice)
-        row = assembly.rows(1, upper=most)
-        assembly.add(row, np.array([column]), 1.0)
-        assembly.add(row, choice, most)

@@ -8,13 +8,13 @@ import numpy as np
 
 from optimizer import energy, water, work
 from optimizer.arrays import Assembly, Coupling, FloatArray, IntArray, Model
-from optimizer.energy import GRID, BatteryColumns, Exclusive, GensetColumns, LoadColumns, Pair
+from optimizer.energy import BatteryColumns, GensetColumns, LoadColumns
 from optimizer.problem import AssetId, Problem
 from optimizer.water import WaterColumns
 from optimizer.work import ChargerColumns, JobColumns
 
 _BOTH_KW = 1e-4
-"""Two flows of a pair above this are a conflict; below it is solver tolerance."""
+"""Two opposite flows above this collide; below it is solver tolerance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,7 @@ class Layout:
     jobs: dict[AssetId, JobColumns]
 
 
-def formulate(
-    problem: Problem, exclusive: Exclusive = frozenset(), *, blocks: bool = False, elastic: bool = False
-) -> tuple[Model, Layout]:
+def formulate(problem: Problem, *, blocks: bool = False, elastic: bool = False) -> tuple[Model, Layout]:
     """Returns the MILP of a valid problem; with `elastic`, lifelines may go unserved at no cost.
 
     Its linear relaxation has a point exactly when it has one: gensets may always run where the past does not
@@ -54,7 +52,6 @@ def formulate(
         {c.id: work.add_charger(assembly, coupling, problem, c) for c in problem.chargers},
         {j.id: work.add_job(assembly, coupling, problem, j) for j in problem.jobs},
     )
-    energy.add_exclusive(assembly, problem, layout.load, layout.batteries, exclusive)
     return assembly.finish(), layout
 
 
@@ -64,23 +61,31 @@ def _early_credit(problem: Problem) -> float:
     return 1e-6 * sum(prices) / len(prices)
 
 
-def conflicts(problem: Problem, layout: Layout, x: FloatArray) -> Exclusive:
-    """Returns the pairs of flows that a solution uses both at once."""
-    load, found = layout.load, set[tuple[Pair, AssetId, int]]()
-    sold = x[load.sold] + x[load.sold_over]
-    bought = x[load.bought] + x[load.bought_over]
-    found |= {(Pair.IMPORT_EXPORT, GRID, t) for t in _both(bought, sold)}
+def collisions(problem: Problem, layout: Layout, x: FloatArray, *, everywhere: bool = False) -> IntArray:
+    """Returns the columns to close because a solution uses two flows at once that exclude each other.
+
+    Import and export earn on paper, charge and discharge burn energy in the losses, and no mode can say
+    discharging into export. The smaller flow of each pair is closed: netting the solution shows that a plan is
+    left. With `everywhere`, one side is closed in every slot, so that nothing can collide any more.
+    """
+    load = layout.load
+    bought, sold = x[load.bought] + x[load.bought_over], x[load.sold] + x[load.sold_over]
+    imports, exports = [load.bought, load.bought_over], [load.sold, load.sold_over]
+    closed = _smaller(bought, sold, imports, exports, everywhere=everywhere)
     for battery in problem.batteries:
         columns = layout.batteries[battery.id]
-        discharge = x[columns.discharge]
-        found |= {(Pair.DISCHARGE_EXPORT, battery.id, t) for t in _both(discharge, sold)}
-        found |= {(Pair.CHARGE_DISCHARGE, battery.id, t) for t in _both(discharge, x[columns.charge])}
-    return frozenset(found)
+        charge, discharge = x[columns.charge], x[columns.discharge]
+        stored = charge * battery.charge_efficiency * battery.discharge_efficiency
+        closed += _smaller(discharge, sold, [columns.discharge], exports, everywhere=everywhere)
+        closed += _smaller(stored, discharge, [columns.charge], [columns.discharge], everywhere=everywhere)
+    return np.unique(np.concatenate(closed))
 
 
-def every_slot(problem: Problem, exclusive: Exclusive) -> Exclusive:
-    """Returns the same pairs in every slot: the last resort when conflicts keep moving."""
-    return frozenset((pair, asset, t) for pair, asset, _ in exclusive for t in range(problem.slots))
+def _smaller(
+    one: FloatArray, other: FloatArray, ones: list[IntArray], others: list[IntArray], *, everywhere: bool
+) -> list[IntArray]:
+    both = np.ones(len(one), dtype=np.bool_) if everywhere else (one > _BOTH_KW) & (other > _BOTH_KW)
+    return [columns[both & (one < other)] for columns in ones] + [columns[both & (one >= other)] for columns in others]
 
 
 def lifelines_only(model: Model, layout: Layout) -> Model:
@@ -109,8 +114,3 @@ def decided(model: Model, columns: IntArray, values: FloatArray) -> Model:
     lower[columns] = upper[columns] = values
     integer[columns] = False
     return replace(model, lower=lower, upper=upper, integer=integer)
-
-
-def _both(one: FloatArray, other: FloatArray) -> list[int]:
-    at: list[int] = np.flatnonzero((one > _BOTH_KW) & (other > _BOTH_KW)).tolist()
-    return at

@@ -16,27 +16,25 @@ from optimizer import engine, shortage
 from optimizer.arrays import FloatArray, Model
 from optimizer.commitment import commit
 from optimizer.dispatch import dispatch
-from optimizer.energy import Exclusive
-from optimizer.engine import NoPlanFound, Outcome, Solution
+from optimizer.engine import NoPlanFound, Outcome, Solution, SolverRefused
 from optimizer.explain import Prices
 from optimizer.formulation import (
     Layout,
-    conflicts,
+    collisions,
     decided,
-    every_slot,
     formulate,
     integers_fixed,
     lifelines_only,
     relaxed,
 )
 from optimizer.plan import Infeasible, Plan
-from optimizer.problem import Problem, Stop
+from optimizer.problem import AssetId, Problem, Stop
 from optimizer.schedule import make_plan
 from optimizer.validation import validate
 from optimizer.water import whole_slots
 
-_ROUNDS = 3
-"""Solves that add binaries only where flows collide; after that every slot gets one."""
+_ROUNDS = 5
+"""Solves that close one side only where flows collide; after that, in every slot."""
 
 _USED = 1e-6
 """A genset that the relaxation runs less than this in every slot is left off."""
@@ -46,11 +44,10 @@ _EXACT = Stop(seconds=None, gap=0.0, nodes=None)
 
 @dataclass(frozen=True, slots=True)
 class _Solved:
-    """A solution with its layout, the LP's duals, and the flow pairs that needed binaries."""
+    """A solution with its layout and the duals of the LP with integers fixed."""
 
     layout: Layout
     solution: Solution
-    exclusive: Exclusive
     complete: bool  # no limit was hit on the way
 
 
@@ -87,20 +84,29 @@ def _left(stop: Stop, spent: float) -> Stop:
 def _commit(problem: Problem, layout: Layout, x: FloatArray, stop: Stop, seed: int) -> _Solved:
     """Returns a plan with gensets and jobs decided. A genset that the relaxation leaves off stays off."""
     used = [g for g in problem.gensets if x[layout.gensets[g.id].on].max() > _USED]
-    on = {g.id: np.zeros(problem.slots) for g in problem.gensets if g not in used}
-    if len(used) == 1:
-        on[used[0].id] = commit(problem, used[0], _net_load(problem, layout, x))
+    off = {g.id: np.zeros(problem.slots) for g in problem.gensets if g not in used}
 
-    def restrict(model: Model, layout: Layout) -> Model:
-        for name, schedule in on.items():
-            model = decided(model, layout.gensets[name].on, schedule)
-        return model
+    def with_schedules(on: dict[AssetId, FloatArray]) -> _Restriction:
+        def restrict(model: Model, layout: Layout) -> Model:
+            for name, schedule in on.items():
+                model = decided(model, layout.gensets[name].on, schedule)
+            return model
+
+        return restrict
 
     try:
-        return _exclusively(problem, restrict, frozenset(), stop, seed, blocks=len(used) > 1)
+        if len(used) == 1:
+            on = commit(problem, used[0], _net_load(problem, layout, x))
+            solved = _restricted(problem, with_schedules({**off, used[0].id: on}), stop, seed)
+            if solved is not None:  # it can be where several batteries cannot do what one of their size could
+                return solved
+        solved = _restricted(problem, with_schedules(off), stop, seed, blocks=len(used) > 0)
     except NoPlanFound:
-        solved = _exclusively(problem, _always_possible, frozenset(), _EXACT, seed)
-        return replace(solved, complete=False)
+        solved = _restricted(problem, _always_possible, _EXACT, seed)
+        solved = solved and replace(solved, complete=False)
+    if solved is None:
+        raise SolverRefused("HiGHS finds no commitment for a problem whose relaxation has a plan")
+    return solved
 
 
 def _net_load(problem: Problem, layout: Layout, x: FloatArray) -> FloatArray:
@@ -125,31 +131,28 @@ def _always_possible(model: Model, layout: Layout) -> Model:
     return model
 
 
-def _exclusively(
-    problem: Problem,
-    restrict: _Restriction,
-    exclusive: Exclusive,
-    stop: Stop,
-    seed: int,
-    *,
-    blocks: bool = False,
-    rounds: int = _ROUNDS,
-) -> _Solved:
-    """Solves until no two flows collide that exclude each other, then fixes all integers for the duals."""
-    model, layout = formulate(problem, exclusive, blocks=blocks)
+def _restricted(
+    problem: Problem, restrict: _Restriction, stop: Stop, seed: int, *, blocks: bool = False
+) -> _Solved | None:
+    """Returns the best plan under a restriction, without colliding flows and with duals; None if there is none."""
+    model, layout = formulate(problem, blocks=blocks)
     model = restrict(model, layout)
     solution = engine.run(model, stop, seed)
-    found = conflicts(problem, layout, solution.x) - exclusive
-    if found and rounds > 0:
-        exclusive |= found
-        if rounds == 1:
-            exclusive = every_slot(problem, exclusive)
-        left = _left(stop, solution.seconds)
-        return _exclusively(problem, restrict, exclusive, left, seed, blocks=blocks, rounds=rounds - 1)
+    for round_ in range(_ROUNDS):
+        if solution.outcome is Outcome.INFEASIBLE:
+            return None
+        closed = collisions(problem, layout, solution.x)
+        if not len(closed):
+            break
+        if round_ == _ROUNDS - 1:
+            closed = collisions(problem, layout, solution.x, everywhere=True)
+        model = decided(model, closed, np.zeros(len(closed)))
+        stop = _left(stop, solution.seconds)
+        solution = engine.run(model, stop, seed)
     complete = solution.outcome is Outcome.OPTIMAL
-    if model.integer.any():
+    if model.integer.any() and solution.outcome is not Outcome.INFEASIBLE:
         solution = engine.run(integers_fixed(model, solution.x), _EXACT, seed)
-    return _Solved(layout, solution, exclusive, complete)
+    return None if solution.outcome is Outcome.INFEASIBLE else _Solved(layout, solution, complete)
 
 
 def _pump(problem: Problem, solved: _Solved, seed: int) -> _Solved:
@@ -175,8 +178,8 @@ def _pump(problem: Problem, solved: _Solved, seed: int) -> _Solved:
                 model = decided(model, layout.water[tank].run, run)
         return model
 
-    again = _exclusively(problem, restrict, solved.exclusive, _EXACT, seed)
-    return replace(again, complete=solved.complete)
+    again = _restricted(problem, restrict, _EXACT, seed)
+    return solved if again is None else replace(again, complete=solved.complete)
 
 
 def _drawn(problem: Problem, solved: _Solved, at: int) -> FloatArray:
