@@ -24,7 +24,7 @@ from devices.gateway_events import (
     StoreEpoch,
     StoreRecords,
 )
-from devices.interlocks import Guarded, guard
+from devices.interlocks import NO_FLOW_MS, Guarded, guard
 from devices.leases import BOOT_GRACE_MS, DEFAULTS, Leases, Output
 from devices.metering import Metering
 from devices.model import WRITABLE, DeviceId, Message, Readings
@@ -75,15 +75,14 @@ class Gateway:
             ValueError: a device names no driver.
         """
         saved = saved or Saved()
-        self.config = config
+        self._config = config
         self.now = now
         self.elapsed = 0
         self.units = make_units(config.devices)
         self.session = EdgeSession(config.site_id, config.id, bd_seq=saved.bd_seq)
-        self.outbox = Outbox(max(RESEND_MS, config.deadline_floor_ms))
+        self.outbox = Outbox()
         self.outbox.add(saved.records)
-        late_ms = max(LATE_MS, 2 * config.poll_ms, config.deadline_floor_ms)
-        self.metering = Metering(config.devices, saved.marks, late_ms, config.slot_ms)
+        self.metering = Metering(config.devices, saved.marks, LATE_MS, config.slot_ms)
         self.leases = Leases(_outputs(config), saved.epoch)
         self.guards = _guards(config)
         self.watched = _watched(config)
@@ -95,8 +94,27 @@ class Gateway:
         self.counters: dict[str, int] = {}
         self.clock_quality = config.clock  # the shell may change it at any time
         self.clock_unsure_until = Instant(0)
-        self.age_ms_max = max(3 * config.poll_ms, 3000, 2 * config.deadline_floor_ms)
-        self.answer_ms_max = max(ANSWER_MS_MAX, 4 * config.deadline_floor_ms)
+        self.age_ms_max = 0
+        self.answer_ms_max = 0
+        self.config = config
+
+    @property
+    def config(self) -> GatewayConfig:
+        """Returns the configuration in force. Its periods may be changed while it runs, its devices may not."""
+        return self._config
+
+    @config.setter
+    def config(self, config: GatewayConfig) -> None:
+        self._config = config
+        poll_ms, floor_ms = config.poll_ms, config.deadline_floor_ms
+        self.age_ms_max = max(3 * poll_ms, 3000, 2 * floor_ms)
+        self.answer_ms_max = max(ANSWER_MS_MAX, 4 * floor_ms)
+        self.outbox.resend_ms = max(RESEND_MS, floor_ms)
+        self.next_poll = min(self.next_poll, self.elapsed + poll_ms)
+        for meter in self.metering.meters:
+            meter.late_ms = max(LATE_MS, 2 * poll_ms, floor_ms)
+        for guarded in self.guards.values():
+            guarded.reaction_ms = max(NO_FLOW_MS, 2 * poll_ms, floor_ms)
 
     def value(self, device: DeviceId, point: str) -> float | None:
         """Returns a reading for the interlocks: the number if it is good and young enough, else None."""
@@ -133,9 +151,8 @@ def _outputs(config: GatewayConfig) -> dict[DeviceId, Output]:
 
 
 def _guards(config: GatewayConfig) -> dict[DeviceId, Guarded]:
-    reaction_ms = max(2 * config.poll_ms, config.deadline_floor_ms)
     return {
-        spec.id: guard(spec, config.tank_of.get(spec.id), config.tank_high, reaction_ms)
+        spec.id: guard(spec, config.tank_of.get(spec.id), config.tank_high, NO_FLOW_MS)
         for spec in config.devices
         if spec.kind in WRITABLE and spec.driver != "vda5050"
     }

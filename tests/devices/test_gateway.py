@@ -480,3 +480,17 @@ def test_the_battery_is_set_to_zero_when_its_charge_is_not_known() -> None:
 def test_water_meters_and_tank_have_no_outputs() -> None:
     bench = Bench([WATER, TANK])
     assert bench.gateway.leases.outputs == {}
+
+
+def test_a_new_poll_period_takes_all_deadlines_with_it() -> None:
+    bench = Bench([BATTERY], poll_ms=1000)
+    bench.run(2000)
+    bench.gateway.config = dataclasses.replace(bench.config, poll_ms=60_000)
+    bench.run(125_000)
+    bench.setpoint("battery-1", 5000, valid_ms=HOUR_MS)
+    bench.run(50_000)
+    assert bench.devices["battery-1"].values["setpoint"] == 5000, "a reading of a minute ago is young enough now"
+    bench.gateway.config = bench.config
+    bench.reads = 0
+    bench.run(10_000)
+    assert bench.reads >= 10
