@@ -109,7 +109,9 @@ async def live(request: Request, actor: Reader) -> Response:
     except TooManyStreams as full:
         return Response(str(full), 503, headers={"Retry-After": "15"}, media_type="text/plain")
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(stream.stream(actor.role, client), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(
+        stream.stream(actor.role, client, request.is_disconnected), media_type="text/event-stream", headers=headers
+    )
 
 
 def client_of(request: Request) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import anyio.to_thread
@@ -14,6 +14,8 @@ from controller.commands import Role
 
 WAIT_S = 1.0
 KEEP_ALIVE_S = 15.0
+GONE_CHECK_S = 2.0
+"""How often a quiet stream asks whether its client is still there; a send alone does not tell."""
 RETRY_MS = 2_000
 
 Render = Callable[[Role], tuple[int, Mapping[str, str]]]
@@ -64,7 +66,7 @@ class Live:
         if self._closed or self.streams >= self._streams_max or self._clients[client] >= self._per_client_max:
             raise TooManyStreams(f"{self._clients[client]} streams of this client, {self.streams} in all")
 
-    async def stream(self, role: Role, client: str) -> AsyncIterator[bytes]:
+    async def stream(self, role: Role, client: str, gone: Callable[[], Awaitable[bool]]) -> AsyncIterator[bytes]:
         """Yields events until the client leaves or the console closes; at first every region, then what changed."""
         self.admit(client)
         self._clients[client] += 1
@@ -76,10 +78,14 @@ class Live:
             yield f"retry: {RETRY_MS}\n\n".encode()
             sent: dict[str, str] = {}
             version = -1
-            while not self._closed:
+            quiet = 0.0
+            while not self._closed and not await gone():
                 shot = await self._next(role, version)
                 if shot is None:
-                    yield b": still here\n\n"
+                    quiet += GONE_CHECK_S
+                    if quiet >= KEEP_ALIVE_S:
+                        quiet = 0.0
+                        yield b": still here\n\n"
                     continue
                 news = {name: html for name, html in shot.regions.items() if sent.get(name) != html}
                 sent.update(news)
@@ -92,13 +98,13 @@ class Live:
                 del self._clients[client]
 
     async def _next(self, role: Role, version: int) -> _Shot | None:
-        """Returns the first rendering that is newer than `version`, None when there was none for 15 s."""
+        """Returns the first rendering that is newer than `version`, None when there was none for 2 s."""
 
         def ready() -> bool:
             return self._closed or (role in self._shots and self._shots[role].version != version)
 
         try:
-            async with asyncio.timeout(KEEP_ALIVE_S), self._news:
+            async with asyncio.timeout(GONE_CHECK_S), self._news:
                 await self._news.wait_for(ready)
         except TimeoutError:
             return None

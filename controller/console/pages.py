@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
-from controller.commands import command_id, Actor, Role
+from controller.commands import Actor, Role, command_id
 from controller.console import draw, forms, outlook, proof, words
 from controller.console.desk import VIA, Anybody, Desk, NotFound, Reader, desk_of, is_fragment
 from controller.views import DeviceView, NowView

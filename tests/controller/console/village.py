@@ -59,50 +59,150 @@ FLOWS = (
 )
 
 DEVICES = (
-    DeviceView("grid-1", "grid", "Grid connection", True, (watts(-1_850), value("V", 231.4, "V"), value("hz", 50.01, "Hz")), "", "", ""),
-    DeviceView("battery-1", "battery", "Battery", True, (watts(16_400), value("soc", 0.62, "fraction")),
-               "charge up to 40.0 kW", "solar surplus is cheaper than the evening band", "",
-               writable=Writable("setpoint", "W", -40_000, 40_000)),
-    DeviceView("genset-1", "genset", "Diesel generator", True, (watts(0), value("fuel", 0.78, "fraction"), value("running", 0, "")),
-               "off", "the grid is there and cheaper", "", writable=Writable("setpoint", "W", -30_000, 0)),
-    DeviceView("pump-1", "pump", "Well pump", True, (watts(3_000), value("flow_lpm", 89.5, "L/min")),
-               "on", "fills the tank from surplus until 11:15", "", writable=Writable("on", "on/off", 0, 1)),
+    DeviceView(
+        "grid-1",
+        "grid",
+        "Grid connection",
+        True,
+        (watts(-1_850), value("V", 231.4, "V"), value("hz", 50.01, "Hz")),
+        "",
+        "",
+        "",
+    ),
+    DeviceView(
+        "battery-1",
+        "battery",
+        "Battery",
+        True,
+        (watts(16_400), value("soc", 0.62, "fraction")),
+        "charge up to 40.0 kW",
+        "solar surplus is cheaper than the evening band",
+        "",
+        writable=Writable("setpoint", "W", -40_000, 40_000),
+    ),
+    DeviceView(
+        "genset-1",
+        "genset",
+        "Diesel generator",
+        True,
+        (watts(0), value("fuel", 0.78, "fraction"), value("running", 0, "")),
+        "off",
+        "the grid is there and cheaper",
+        "",
+        writable=Writable("setpoint", "W", -30_000, 0),
+    ),
+    DeviceView(
+        "pump-1",
+        "pump",
+        "Well pump",
+        True,
+        (watts(3_000), value("flow_lpm", 89.5, "L/min")),
+        "on",
+        "fills the tank from surplus until 11:15",
+        "",
+        writable=Writable("on", "on/off", 0, 1),
+    ),
     DeviceView("tank-1", "tank", "Water tank", True, (value("level", 0.71, "fraction"),), "", "", ""),
-    DeviceView("charger-1", "charger", "Car charger", False, (watts(2_000, Quality.STALE, 260_000), value("soc", None, "fraction", Quality.BAD, 260_000)),
-               "charge up to 2.0 kW", "ready by 07:00", "operator holds 2000 W until 10:05: car is needed at ten",
-               writable=Writable("setpoint", "W", 0, 11_000)),
-    DeviceView("pv-10", "pv", "Solar Jonas", True, (watts(-11_250), value("limit", 1.0, "fraction")), "no limit", "", "",
-               writable=Writable("limit", "fraction", 0, 1)),
+    DeviceView(
+        "charger-1",
+        "charger",
+        "Car charger",
+        False,
+        (watts(2_000, Quality.STALE, 260_000), value("soc", None, "fraction", Quality.BAD, 260_000)),
+        "charge up to 2.0 kW",
+        "ready by 07:00",
+        "operator holds 2000 W until 10:05: car is needed at ten",
+        writable=Writable("setpoint", "W", 0, 11_000),
+    ),
+    DeviceView(
+        "pv-10",
+        "pv",
+        "Solar Jonas",
+        True,
+        (watts(-11_250), value("limit", 1.0, "fraction")),
+        "no limit",
+        "",
+        "",
+        writable=Writable("limit", "fraction", 0, 1),
+    ),
     DeviceView("home-07", "meter", "Grete", True, (watts(640), value("V", 229.8, "V", Quality.UNCERTAIN)), "", "", ""),
     DeviceView("robot-1", "robot", "Field robot", True, (value("soc", 0.83, "fraction"),), "", "", "", "ready"),
-    DeviceView("drone-1", "drone", "Drone", True, (value("soc", 0.24, "fraction"),), "", "", "", "charging: 24 % is below 30 %"),
-)  # fmt: skip
+    DeviceView(
+        "drone-1", "drone", "Drone", True, (value("soc", 0.24, "fraction"),), "", "", "", "charging: 24 % is below 30 %"
+    ),
+)
 
 ALARMS = (
-    AlarmView("charger-1/silent", "unacknowledged", "medium", "charger-1", "Car charger has not answered for 4 min",
-              "The car may not be full by 07:00.", "Look at the charger's breaker; unit 106 on the bus.", Instant(AT - 4 * MINUTE_MS)),
-    AlarmView("grid-1/limit", "acknowledged", "low", "grid-1", "Import was at 92 % of the feeder limit",
-              "", "", Instant(AT - 9 * HOUR_MS), "Mele"),
-)  # fmt: skip
+    AlarmView(
+        "charger-1/silent",
+        "unacknowledged",
+        "medium",
+        "charger-1",
+        "Car charger has not answered for 4 min",
+        "The car may not be full by 07:00.",
+        "Look at the charger's breaker; unit 106 on the bus.",
+        Instant(AT - 4 * MINUTE_MS),
+    ),
+    AlarmView(
+        "grid-1/limit",
+        "acknowledged",
+        "low",
+        "grid-1",
+        "Import was at 92 % of the feeder limit",
+        "",
+        "",
+        Instant(AT - 9 * HOUR_MS),
+        "Mele",
+    ),
+)
 
 
 def now_view(**changes: object) -> NowView:
     """Returns the village at 09:40; any field may be changed."""
     view = NowView(
-        version=1, at=AT, site="Motu village", timezone="Europe/Berlin", mode="auto", simulated=True, clock="synchronised", speed=60.0,
-        broker="mosquitto 2.0.11, own child on 127.0.0.1:1883", link="live", flows=FLOWS,
-        battery_soc=value("soc", 0.62, "fraction"), battery_reserve=0.25, battery_hours=None,
-        tank_level=value("level", 0.71, "fraction"), tank_reserve=0.35, tank_hours=31.4,
-        devices=DEVICES, alarms=ALARMS,
+        version=1,
+        at=AT,
+        site="Motu village",
+        timezone="Europe/Berlin",
+        mode="auto",
+        simulated=True,
+        clock="synchronised",
+        speed=60.0,
+        broker="mosquitto 2.0.11, own child on 127.0.0.1:1883",
+        link="live",
+        flows=FLOWS,
+        battery_soc=value("soc", 0.62, "fraction"),
+        battery_reserve=0.25,
+        battery_hours=None,
+        tank_level=value("level", 0.71, "fraction"),
+        tank_reserve=0.35,
+        tank_hours=31.4,
+        devices=DEVICES,
+        alarms=ALARMS,
         next_actions=(
-            NextAction(Instant(AT + 20 * MINUTE_MS), "robot-1", "Irrigation of the field", "solar surplus from 10:00, tank is above its reserve"),
+            NextAction(
+                Instant(AT + 20 * MINUTE_MS),
+                "robot-1",
+                "Irrigation of the field",
+                "solar surplus from 10:00, tank is above its reserve",
+            ),
             NextAction(Instant(AT + 95 * MINUTE_MS), "pump-1", "Pump stops", "tank reaches 95 % at 11:15"),
-            NextAction(Instant(AT + 140 * MINUTE_MS), "drone-1", "Parcel flight to the clinic", "surplus is largest from 12:00; battery is at 30 % by then"),
-            NextAction(Instant(AT + 8 * HOUR_MS), "battery-1", "Battery carries the evening", "evening band costs 0.42 EUR/kWh"),
+            NextAction(
+                Instant(AT + 140 * MINUTE_MS),
+                "drone-1",
+                "Parcel flight to the clinic",
+                "surplus is largest from 12:00; battery is at 30 % by then",
+            ),
+            NextAction(
+                Instant(AT + 8 * HOUR_MS), "battery-1", "Battery carries the evening", "evening band costs 0.42 EUR/kWh"
+            ),
         ),
-        plan_status="plan of 09:30, optimal, cost 12.31 EUR", plan_age_ms=600_000, ledger_size=0, ledger_root="",
+        plan_status="plan of 09:30, optimal, cost 12.31 EUR",
+        plan_age_ms=600_000,
+        ledger_size=0,
+        ledger_root="",
         counters=(("rejected_messages", 0), ("rebirths", 1), ("dropped", 0), ("records_waiting", 3)),
-    )  # fmt: skip
+    )
     return replace(view, **changes)  # type: ignore[arg-type]  # tests name fields of NowView
 
 
@@ -120,7 +220,10 @@ def plan_view(at: Instant = AT) -> PlanView:
         soc.append(level)
 
     def past(line: Sequence[float], wobble: float) -> tuple[float | None, ...]:
-        return tuple(v * (1 + wobble * math.sin(i)) if t <= at else None for i, (t, v) in enumerate(zip(times, line, strict=True)))
+        return tuple(
+            v * (1 + wobble * math.sin(i)) if t <= at else None
+            for i, (t, v) in enumerate(zip(times, line, strict=True))
+        )
 
     series = (
         PlanSeries("load forecast", "W", "forecast", load),
@@ -137,32 +240,78 @@ def plan_view(at: Instant = AT) -> PlanView:
         return Instant(at + round(since * HOUR_MS)), Instant(at + round((since + hours) * HOUR_MS)), label, mode, why
 
     rows = (
-        PlanRow("battery-1", "Battery", (block(-5, 4, "hold", "hold", "keeps the reserve for the morning"),
+        PlanRow(
+            "battery-1",
+            "Battery",
+            (
+                block(-5, 4, "hold", "hold", "keeps the reserve for the morning"),
                 block(-1, 8, "charge from sun", "follow", "surplus is worth 0.05, the evening 0.42 EUR/kWh"),
-                block(7.5, 5, "carry the evening", "discharge", "evening band 0.42 EUR/kWh"), block(14, 6, "hold", "hold", "reserve for lifelines"))),
+                block(7.5, 5, "carry the evening", "discharge", "evening band 0.42 EUR/kWh"),
+                block(14, 6, "hold", "hold", "reserve for lifelines"),
+            ),
+        ),
         PlanRow("genset-1", "Diesel", ()),
-        PlanRow("pump-1", "Well pump", (block(-0.5, 2, "on", "on", "tank to 95 % from surplus"), block(23, 1.5, "on", "on", "tomorrow's surplus"))),
-        PlanRow("charger-1", "Charger", (block(-0.2, 0.5, "held", "held", "operator: car is needed at ten"), block(9, 4, "charge", "on", "ready by 07:00; shares the cheap night"))),
-        PlanRow("robot-1", "Field robot", (block(0.34, 1.5, "irrigation", "job", "surplus, inside the window 08:00 to 18:00"),)),
+        PlanRow(
+            "pump-1",
+            "Well pump",
+            (block(-0.5, 2, "on", "on", "tank to 95 % from surplus"), block(23, 1.5, "on", "on", "tomorrow's surplus")),
+        ),
+        PlanRow(
+            "charger-1",
+            "Charger",
+            (
+                block(-0.2, 0.5, "held", "held", "operator: car is needed at ten"),
+                block(9, 4, "charge", "on", "ready by 07:00; shares the cheap night"),
+            ),
+        ),
+        PlanRow(
+            "robot-1",
+            "Field robot",
+            (block(0.34, 1.5, "irrigation", "job", "surplus, inside the window 08:00 to 18:00"),),
+        ),
         PlanRow("drone-1", "Drone", (block(2.4, 0.5, "parcel", "job", "largest surplus"),)),
-    )  # fmt: skip
+    )
     return PlanView(at, Instant(at - 10 * MINUTE_MS), "optimal", 12.31, 12.24, "EUR", times, series, rows)
 
 
 def home_view(home: str = "home-07", label: str = "Grete", at: Instant = AT) -> HomeView:
     """Returns one household's page."""
     start = floor_to(Instant(at - DAY_MS), HOUR_MS)
-    hourly = tuple((Instant(start + i * HOUR_MS), 180 + round(420 * math.exp(-((i - 10) ** 2) / 6)) + 40 * (i % 3)) for i in range(24))
+    hourly = tuple(
+        (Instant(start + i * HOUR_MS), 180 + round(420 * math.exp(-((i - 10) ** 2) / 6)) + 40 * (i % 3))
+        for i in range(24)
+    )
     return HomeView(
-        id=home, label=label, at=at, used_today_wh=2_140, exported_today_wh=5_320, local_share=0.87, lifeline_wh=2_000, lifeline_left_wh=640,
-        water_today_ml=64_000, lifeline_ml=150_000, lifeline_left_ml=86_000,
-        best_hours=((Instant(at + HOUR_MS), Instant(at + 5 * HOUR_MS), "the sun gives more than the village uses: 0.14 EUR/kWh"),
-                    (Instant(at + 26 * HOUR_MS), Instant(at + 30 * HOUR_MS), "tomorrow's noon surplus")),
+        id=home,
+        label=label,
+        at=at,
+        used_today_wh=2_140,
+        exported_today_wh=5_320,
+        local_share=0.87,
+        lifeline_wh=2_000,
+        lifeline_left_wh=640,
+        water_today_ml=64_000,
+        lifeline_ml=150_000,
+        lifeline_left_ml=86_000,
+        best_hours=(
+            (
+                Instant(at + HOUR_MS),
+                Instant(at + 5 * HOUR_MS),
+                "the sun gives more than the village uses: 0.14 EUR/kWh",
+            ),
+            (Instant(at + 26 * HOUR_MS), Instant(at + 30 * HOUR_MS), "tomorrow's noon surplus"),
+        ),
         period_start=Instant(at - 9 * HOUR_MS - 40 * MINUTE_MS),
-        lines=(BillLineView("Lifeline energy", "1.360 kWh", "0.06 EUR/kWh", "0.08 EUR"), BillLineView("Energy from the village", "0.780 kWh", "0.14 EUR/kWh", "0.11 EUR"),
-               BillLineView("Energy given", "−5.320 kWh", "0.14 EUR/kWh", "−0.74 EUR"), BillLineView("Lifeline water", "0.064 m³", "0.50 EUR/m³", "0.03 EUR")),
-        total="−0.52 EUR", provisional=True, hourly_wh=hourly,
-    )  # fmt: skip
+        lines=(
+            BillLineView("Lifeline energy", "1.360 kWh", "0.06 EUR/kWh", "0.08 EUR"),
+            BillLineView("Energy from the village", "0.780 kWh", "0.14 EUR/kWh", "0.11 EUR"),
+            BillLineView("Energy given", "−5.320 kWh", "0.14 EUR/kWh", "−0.74 EUR"),
+            BillLineView("Lifeline water", "0.064 m³", "0.50 EUR/m³", "0.03 EUR"),
+        ),
+        total="−0.52 EUR",
+        provisional=True,
+        hourly_wh=hourly,
+    )
 
 
 def _hash(data: bytes) -> bytes:
@@ -196,22 +345,53 @@ class Village:
         self.view = now_view()
         self.plan_value = plan_view()
         self.commands: list[Command] = []
-        self.home_labels = {f"home-{n:02d}": name for n, name in enumerate(
-            ("Anahera", "Bruno", "Chloe", "Dilan", "Efua", "Farid", "Grete", "Hemi", "Ines", "Jonas", "Kiri", "Lupe", "Mosese"), 1)}  # fmt: skip
+        self.home_labels = {
+            f"home-{n:02d}": name
+            for n, name in enumerate(
+                (
+                    "Anahera",
+                    "Bruno",
+                    "Chloe",
+                    "Dilan",
+                    "Efua",
+                    "Farid",
+                    "Grete",
+                    "Hemi",
+                    "Ines",
+                    "Jonas",
+                    "Kiri",
+                    "Lupe",
+                    "Mosese",
+                ),
+                1,
+            )
+        }
         self.entries: list[LedgerEntry] = []
         self.leaves: list[str] = []
         self.alter: int | None = None  # this entry's bytes are shown altered
         self._changed = threading.Condition()
         for seq in range(entries):
             kind = ("energy", "checkpoint", "command", "bill")[seq % 4]
-            postings = (LedgerPosting("home:home-07", "energy", "−1.250000", "kWh"), LedgerPosting("community", "energy", "1.250000", "kWh"))
+            postings = (
+                LedgerPosting("home:home-07", "energy", "−1.250000", "kWh"),
+                LedgerPosting("community", "energy", "1.250000", "kWh"),
+            )
             self.append(kind, f"{kind} number {seq}", postings if kind == "energy" else ())
 
     def append(self, kind: str, text: str, postings: tuple[LedgerPosting, ...] = ()) -> None:
         seq = len(self.entries)
-        entry = LedgerEntry(seq, Instant(AT - (200 - seq) * SLOT_MS), kind, f"01890a5d-ac96-774b-bcce-{seq:012x}", text, postings)
+        entry = LedgerEntry(
+            seq, Instant(AT - (200 - seq) * SLOT_MS), kind, f"01890a5d-ac96-774b-bcce-{seq:012x}", text, postings
+        )
         self.entries.append(entry)
-        self.leaves.append(json.dumps({"at": entry.at, "id": entry.id, "kind": kind, "text": text, "v": 1}, ensure_ascii=False, separators=(",", ":"), sort_keys=True))
+        self.leaves.append(
+            json.dumps(
+                {"at": entry.at, "id": entry.id, "kind": kind, "text": text, "v": 1},
+                ensure_ascii=False,
+                separators=(",", ":"),
+                sort_keys=True,
+            )
+        )
         self.change(ledger_size=seq + 1, ledger_root=self._root())
 
     def change(self, **fields: object) -> None:
@@ -235,7 +415,10 @@ class Village:
         return home_view(home, self.home_labels[home]) if home in self.home_labels else None
 
     def ledger_head(self) -> LedgerHead:
-        note = f"atoll.example/village\n{len(self.leaves)}\n8GVHYNb0WQbZJcFUJ0yqFc7sP0f4YF3nLZ2v0R4m1oA=\n\n— atoll.example/village pmpZ0Wk0XWc="
+        note = (
+            f"atoll.example/village\n{len(self.leaves)}\n8GVHYNb0WQbZJcFUJ0yqFc7sP0f4YF3nLZ2v0R4m1oA=\n"
+            "\n— atoll.example/village pmpZ0Wk0XWc="
+        )
         return LedgerHead(AT, len(self.leaves), self._root(), note)
 
     def ledger_entries(self, before: int | None, limit: int) -> tuple[LedgerEntry, ...]:

@@ -52,7 +52,9 @@ def test_rechunking_changes_the_bytes_and_not_the_answer(tmp_path: Path) -> None
     for step in range(6):
         writer.flush(Instant(START + HOUR_MS + step * 10_000))
     assert reader.range(W, START, Instant(START + HOUR_MS)) == before
-    rows = reader._files["202606"][0].execute("SELECT (SELECT count(*) FROM flush), (SELECT count(*) FROM hour)")  # the layout is what this test is about
+    rows = reader._files["202606"][0].execute(
+        "SELECT (SELECT count(*) FROM flush), (SELECT count(*) FROM hour)"
+    )  # the layout is what this test is about
     assert rows.fetchone() == (0, 6)
 
 
@@ -128,7 +130,7 @@ def test_a_flipped_bit_in_a_chunk_is_a_gap_and_a_count(tmp_path: Path) -> None:
     fill(writer, START, 20)
     writer.flush(START)
     db = writer._files["202606"]._db  # damage has no public way in
-    (body,) = db.execute("SELECT body FROM flush WHERE id = 1").fetchone() or (b"",)
+    ((body,),) = db.execute("SELECT body FROM flush WHERE id = 1").fetchall()
     assert isinstance(body, bytes)
     db.execute("UPDATE flush SET body = ? WHERE id = 1", (body[:-5] + bytes([body[-5] ^ 1]) + body[-4:],))
     reader = TelemetryReader(tmp_path)
@@ -173,6 +175,6 @@ def test_stored_points_cost_few_bytes(tmp_path: Path) -> None:
     for _ in range(3):
         writer.flush(Instant(START + HOUR_MS))
     db = writer._files["202606"]._db  # the layout is what this test is about
-    (stored,) = db.execute("SELECT sum(length(body)) FROM hour").fetchone() or (0,)
+    ((stored,),) = db.execute("SELECT sum(length(body)) FROM hour").fetchall()
     per_value = int(str(stored)) / (3 * 3600)
     assert per_value == pytest.approx(1.0, abs=0.6)
