@@ -6,8 +6,8 @@
 
 Input: SimBench (grid LV1.101 "rural", year 2016, 15 min, German local time, ODbL 1.0 / DbCL 1.0) and the
 Battle of the Water Demand Forecasting (district DMA 3, a countryside district of 607 people, hourly, Italian
-local time, MIT). Output: `firmware_sim/data/village_2016.csv.xz`, the year's 366 days in UTC; its SHA-256 is printed and stands in
-`firmware_sim/profiles.py`. The format is that of a user's own file (see README.md in this folder).
+local time, MIT). Output: `firmware_sim/data/village_2016.csv.xz`, the year's 366 days in UTC; its SHA-256 is
+printed and stands in `firmware_sim/profiles.py`. The format is that of a user's own file (README.md in this folder).
 
 What is derived, and how:
 - home-01 .. home-13: LV1.101 load 1 .. 13 = profile (p.u.) x pLoad, whole W.

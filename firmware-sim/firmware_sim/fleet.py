@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from devices.clock import SECOND_MS, Instant
 from devices.model import BusFault, DeviceKind, DeviceSpec, Message
@@ -18,6 +18,9 @@ from firmware_sim.profiles import Profiles, load_built_in, load_csv
 from firmware_sim.state import ForeignState, dump_village, restore_village
 from firmware_sim.vehicles import Vehicle
 from firmware_sim.village import Village
+
+if TYPE_CHECKING:
+    from firmware_sim.live import Speaker
 
 STATE_VERSION = 1
 VEHICLES = (DeviceKind.ROBOT, DeviceKind.DRONE)
@@ -69,6 +72,14 @@ class VillageFleet:
     def messages(self) -> list[Message]:
         """Returns and forgets what the vehicles want published."""
         return [message for vehicle in self.vehicles for message in vehicle.take_messages()]
+
+    def endpoints(self) -> set[str]:
+        """Returns the Modbus endpoints of the site."""
+        return {endpoint for endpoint, _ in self.bus}
+
+    def speakers(self) -> list[Speaker]:
+        """Returns the vehicles, which speak MQTT themselves."""
+        return list(self.vehicles)
 
     def next_deadline(self) -> Instant:
         """Returns when a vehicle has something to say or do next; a day ahead without vehicles."""
@@ -132,7 +143,9 @@ class Factory:
 
     def serve(self, fleet: Fleet, run_json: str, broker: str, state_file: str) -> None:
         """Runs the fleet on real wires until SIGTERM."""
-        from firmware_sim.live import serve  # pymodbus and paho are only needed here
+        if not isinstance(fleet, VillageFleet):
+            raise TypeError(f"{type(fleet).__name__} was not built by this factory")
+        from firmware_sim.live import serve  # noqa: PLC0415 - asyncio and paho only where there are wires
 
         serve(fleet, run_json, broker, state_file)
 
