@@ -26,7 +26,7 @@ def encode(document: Json) -> bytes:
         NotCanonical: it holds a float, an integer of 2^53 or more, or something that is not JSON.
     """
     try:
-        return rfc8785.dumps(cast("Any", document))
+        return rfc8785.dumps(cast("Any", _plain(document)))
     except rfc8785.CanonicalizationError as error:
         raise NotCanonical(f"document cannot be encoded: {error}; write large integers as decimal strings") from error
 
@@ -66,6 +66,19 @@ def parse_amount(text: object) -> int:
     if str(amount) != text:
         raise NotCanonical(f"amount {text!r} must be written {amount}")
     return amount
+
+
+def _plain(document: object) -> object:
+    """Returns a copy of dicts, lists and whole numbers only, as rfc8785 wants it (which itself takes floats)."""
+    if document is None or isinstance(document, (str, int)):
+        return document
+    if isinstance(document, Mapping):
+        return {key: _plain(value) for key, value in cast("Mapping[object, object]", document).items()}
+    if isinstance(document, (list, tuple)):
+        return [_plain(value) for value in cast("Sequence[object]", document)]
+    raise NotCanonical(
+        f"{document!r} is a {type(document).__name__}; write quantities as whole numbers or decimal strings"
+    )
 
 
 def _refuse(text: str) -> NoReturn:

@@ -145,6 +145,10 @@ class Books:
         """Returns a reader on this very connection, for the thread that owns the books; sees what is not committed."""
         return LedgerReader(self._file)
 
+    def records(self, start: Instant, end: Instant, point: str | None = None) -> list[IntervalRecord]:
+        """Returns the kept records that start in [start, end), of one usage point or of all."""
+        return [kept.record for kept in self._file.records(start, end, point)]
+
     @property
     def size(self) -> int:
         """Returns the number of entries."""
@@ -523,12 +527,12 @@ class Books:
         arrivals.late = set(self._file.late())
 
     def _remember_gaps(self, body: Mapping[str, Json]) -> None:
-        start = Instant(int(str(body["start"])))
+        start, end = Instant(int(str(body["start"]))), Instant(int(str(body["end"])))
         for row in _rows(body, "held"):
             match row:
                 case [str() as point, str() as why] if why == Quarantine.MISSING:
                     # A gap that later registers could not bridge is tried again only when it is filled.
-                    if self._file.nearest(point, start, BRACKET_MS, later=True) is None:
+                    if self._file.nearest(point, end, BRACKET_MS, later=True) is None:
                         self._in.gaps.setdefault(point, set()).add(start)
                     else:
                         self._in.bridged.setdefault(point, set()).add(start)
