@@ -81,7 +81,7 @@ class Gateway:
         self.units = make_units(config.devices)
         self.session = EdgeSession(config.site_id, config.id, bd_seq=saved.bd_seq)
         self.outbox = Outbox()
-        self.outbox.add(saved.records)
+        self.outbox.add(saved.records, 0)
         self.metering = Metering(config.devices, saved.marks, LATE_MS, config.slot_ms)
         self.leases = Leases(_outputs(config), saved.epoch)
         self.guards = _guards(config)
@@ -189,11 +189,10 @@ def step(gateway: Gateway, event: Event, now: Instant) -> tuple[Gateway, list[Ef
         case Incoming():
             _incoming(gateway, event, effects)
         case RecordsStored():
-            gateway.outbox.add(event.records)
-            _send_records(gateway, effects)
+            gateway.outbox.add(event.records, gateway.elapsed)
         case LinkUp():
             gateway.link_up = True
-            gateway.outbox.forget_flights()
+            gateway.outbox.forget_flights(gateway.elapsed)
             _birth(gateway, effects)
             _send_records(gateway, effects)
         case LinkDown():
@@ -338,7 +337,7 @@ def _incoming(gateway: Gateway, event: Incoming, effects: list[Effect]) -> None:
                 _birth(gateway, effects)
             case HostOnline(online=online):
                 if online and not gateway.host_online:
-                    gateway.outbox.forget_flights()
+                    gateway.outbox.forget_flights(gateway.elapsed)
                 gateway.host_online = online
                 _send_records(gateway, effects)
             case Rejected(reason=reason):
@@ -354,7 +353,7 @@ def _acked(gateway: Gateway, payload: bytes, effects: list[Effect]) -> None:
         effects.append(Log("ack-rejected", str(problem)))
         return
     refused = gateway.outbox.rejected_acks
-    freed = gateway.outbox.acknowledge(acks)
+    freed = gateway.outbox.acknowledge(acks, gateway.elapsed)
     if gateway.outbox.rejected_acks != refused:
         gateway.count("acks_rejected")
         effects.append(Log("ack-rejected", "a page was acknowledged that was never sent: that hub keeps other books"))

@@ -21,6 +21,8 @@ BATCH_MAX = 200
 WINDOW = 5 * BATCH_MAX
 """Records sent and not yet acknowledged, at most."""
 RESEND_MS = 10_000
+LINGER_MS = 250
+"""New records wait so long for those of other meters."""
 FORMAT = 1
 PAYLOAD_MAX = 256 * 1024
 _ID = re.compile(r"[a-z0-9_.-]{1,64}")
@@ -165,19 +167,23 @@ class Outbox:
     _highest: dict[Meter, int] = field(default_factory=dict[Meter, int])
     _sent_at: dict[tuple[UsagePointId, int, int], int] = field(default_factory=dict[tuple[UsagePointId, int, int], int])
     _count: int = 0
+    _fresh_at: int | None = None  # when records that were never sent are to be sent
+    _again_at: int | None = None  # when the oldest one on the way is to be sent again
 
     def __len__(self) -> int:
         return self._count
 
-    def add(self, records: Iterable[IntervalRecord]) -> None:
-        """Takes stored records, pages in order."""
+    def add(self, records: Iterable[IntervalRecord], elapsed: int) -> None:
+        """Takes stored records, pages in order; they are due after a short while, together with their neighbours."""
         for record in records:
             meter = (record.usage_point, record.meter_epoch)
             self._pending.setdefault(meter, deque()).append(record)
             self._highest[meter] = record.page
             self._count += 1
+            if self._fresh_at is None:
+                self._fresh_at = elapsed + LINGER_MS
 
-    def acknowledge(self, acks: Iterable[Ack]) -> list[Ack]:
+    def acknowledge(self, acks: Iterable[Ack], elapsed: int) -> list[Ack]:
         """Forgets what the hub has committed; returns the acknowledgements that freed something.
 
         An acknowledgement of a page that this gateway never sent is refused: that hub keeps other books.
@@ -200,30 +206,48 @@ class Outbox:
                 freed.append(ack)
             if not queue:
                 del self._pending[meter]
+        if freed:
+            self._plan()
+            if self._count > len(self._sent_at) and self._fresh_at is None:
+                self._fresh_at = elapsed  # the window has room again
         return freed
 
     def due(self, elapsed: int) -> list[list[IntervalRecord]]:
         """Returns the batches to send now: never sent, or sent `resend_ms` ago and not acknowledged."""
+        deadline = self.next_deadline()
+        if deadline is None or deadline > elapsed:
+            return []
+        chosen = self._choose(elapsed)
+        for record in chosen:
+            self._sent_at[record.usage_point, record.meter_epoch, record.page] = elapsed
+        self._fresh_at = None
+        self._plan()
+        return [chosen[i : i + BATCH_MAX] for i in range(0, len(chosen), BATCH_MAX)]
+
+    def _choose(self, elapsed: int) -> list[IntervalRecord]:
         chosen: list[IntervalRecord] = []
         room = WINDOW
         for queue in self._pending.values():
             for record in queue:
                 if room == 0:
-                    break
+                    return chosen
                 room -= 1
                 sent = self._sent_at.get((record.usage_point, record.meter_epoch, record.page))
                 if sent is None or sent + self.resend_ms <= elapsed:
                     chosen.append(record)
-        for record in chosen:
-            self._sent_at[record.usage_point, record.meter_epoch, record.page] = elapsed
-        return [chosen[i : i + BATCH_MAX] for i in range(0, len(chosen), BATCH_MAX)]
+        return chosen
 
-    def forget_flights(self) -> None:
-        """Takes everything for unsent again (a new session with the hub)."""
+    def _plan(self) -> None:
+        self._again_at = min(self._sent_at.values()) + self.resend_ms if self._sent_at else None
+
+    def forget_flights(self, elapsed: int) -> None:
+        """Takes everything for unsent again, and due at once (a new session with the hub)."""
         self._sent_at.clear()
+        self._again_at = None
+        self._fresh_at = elapsed if self._count else None
 
     def next_deadline(self) -> int | None:
-        """Returns the elapsed time at which something may have to be sent again, None if nothing waits."""
-        if not self._count:
-            return None
-        return min(self._sent_at.values(), default=-self.resend_ms) + self.resend_ms
+        """Returns the elapsed time at which something is to be sent, None if nothing waits."""
+        if self._fresh_at is None or self._again_at is None:
+            return self._again_at if self._fresh_at is None else self._fresh_at
+        return min(self._fresh_at, self._again_at)

@@ -64,8 +64,8 @@ def _due(output: Output, unit: Unit, value: float, elapsed: int) -> bool:
         return True
     age = elapsed - output.written_at
     keep_alive = unit.driver.keep_alive_ms(output.point) if unit.driver is not None else 0
-    if keep_alive and age * 3 >= keep_alive:
-        return True
+    if keep_alive and value != output.default and age * 3 >= keep_alive:
+        return True  # without it the device goes to its default by itself
     if unit.driver is None or not unit.driver.reverts:
         return False
     # The device's own timer must end with the lease: set again when a third is gone, and when the lease ended.

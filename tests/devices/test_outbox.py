@@ -13,6 +13,7 @@ from devices.clock import SLOT_MS, ClockQuality, Instant
 from devices.model import Commodity, IntervalRecord, RecordQuality, UsagePointId
 from devices.outbox import (
     BATCH_MAX,
+    LINGER_MS,
     PAYLOAD_MAX,
     WINDOW,
     Ack,
@@ -117,61 +118,74 @@ def test_noise_is_refused_or_decoded_never_anything_else(payload: bytes) -> None
             assert isinstance(decode(payload), list)
 
 
+def outbox(*records: IntervalRecord, resend_ms: int = 10_000) -> Outbox:
+    """An outbox whose records have waited long enough at time 0."""
+    box = Outbox(resend_ms)
+    box.add(records, -LINGER_MS)
+    return box
+
+
 def test_a_record_is_sent_until_it_is_acknowledged() -> None:
-    box = Outbox(resend_ms=10_000)
-    box.add([record(1), record(2)])
+    box = outbox(record(1), record(2))
     assert box.due(0) == [[record(1), record(2)]]
     assert box.due(9_999) == []
     assert box.next_deadline() == 10_000
-    assert box.acknowledge([Ack(HOME, 1, 1)]) == [Ack(HOME, 1, 1)]
+    assert box.acknowledge([Ack(HOME, 1, 1)], 9_999) == [Ack(HOME, 1, 1)]
     assert box.due(10_000) == [[record(2)]]
-    assert box.acknowledge([Ack(HOME, 1, 2), Ack(HOME, 1, 2)]) == [Ack(HOME, 1, 2)]
+    assert box.acknowledge([Ack(HOME, 1, 2), Ack(HOME, 1, 2)], 10_000) == [Ack(HOME, 1, 2)]
     assert len(box) == 0
     assert box.next_deadline() is None
 
 
-def test_acknowledgements_are_counted_per_meter_and_epoch() -> None:
+def test_new_records_wait_a_moment_for_their_neighbours() -> None:
     box = Outbox()
-    box.add([record(1), record(1, "home-02"), record(1, epoch=2)])
-    box.acknowledge([Ack(HOME, 1, 1), Ack(UsagePointId("home-09"), 1, 5)])
+    box.add([record(1)], 1000)
+    box.add([record(1, "home-02")], 1100)
+    assert box.next_deadline() == 1000 + LINGER_MS
+    assert box.due(1000 + LINGER_MS - 1) == []
+    assert box.due(1000 + LINGER_MS) == [[record(1), record(1, "home-02")]]
+
+
+def test_acknowledgements_are_counted_per_meter_and_epoch() -> None:
+    box = outbox(record(1), record(1, "home-02"), record(1, epoch=2))
+    box.acknowledge([Ack(HOME, 1, 1), Ack(UsagePointId("home-09"), 1, 5)], 0)
     assert box.due(0) == [[record(1, "home-02"), record(1, epoch=2)]]
 
 
 def test_an_acknowledgement_of_what_was_never_sent_frees_nothing() -> None:
-    box = Outbox()
-    box.add([record(1)])
-    assert box.acknowledge([Ack(HOME, 1, 7)]) == []
+    box = outbox(record(1))
+    assert box.acknowledge([Ack(HOME, 1, 7)], 0) == []
     assert box.rejected_acks == 1
     assert len(box) == 1
 
 
 def test_a_new_session_sends_everything_again() -> None:
-    box = Outbox()
-    box.add([record(1)])
+    box = outbox(record(1))
     box.due(0)
-    box.forget_flights()
-    assert box.next_deadline() == 0
+    box.forget_flights(1)
+    assert box.next_deadline() == 1
     assert box.due(1) == [[record(1)]]
 
 
 def test_the_window_bounds_what_is_on_the_way() -> None:
-    box = Outbox()
-    box.add([record(page) for page in range(1, WINDOW + 500)])
+    box = outbox(*(record(page) for page in range(1, WINDOW + 500)))
     batches = box.due(0)
     assert [len(batch) for batch in batches] == [BATCH_MAX] * (WINDOW // BATCH_MAX)
     assert box.due(1) == []
-    box.acknowledge([Ack(HOME, 1, 300)])
+    box.acknowledge([Ack(HOME, 1, 300)], 2)
     assert next(r.page for batch in box.due(2) for r in batch) == WINDOW + 1
 
 
-@given(st.lists(st.sampled_from(["add", "send", "lose", "ack", "old-ack"]), max_size=60))
+@given(st.lists(st.sampled_from(["add", "send", "lose", "ack", "old-ack", "new-session"]), max_size=60))
 def test_nothing_is_lost_on_a_bad_line(events: list[str]) -> None:
     box, page, committed, elapsed = Outbox(resend_ms=100), 0, set[int](), 0
     for event in events:
         elapsed += 60
         if event == "add":
             page += 1
-            box.add([record(page)])
+            box.add([record(page)], elapsed)
+        elif event == "new-session":
+            box.forget_flights(elapsed)
         elif event in {"send", "lose"}:
             for batch in box.due(elapsed):
                 committed |= {r.page for r in batch} if event == "send" else set()
@@ -179,10 +193,11 @@ def test_nothing_is_lost_on_a_bad_line(events: list[str]) -> None:
             done = 0
             while done + 1 in committed:
                 done += 1
-            box.acknowledge([Ack(HOME, 1, done if event == "ack" else done // 2)])
-    while len(box):
-        elapsed += 1000
+            box.acknowledge([Ack(HOME, 1, done if event == "ack" else done // 2)], elapsed)
+    while (deadline := box.next_deadline()) is not None:
+        elapsed = max(elapsed, deadline)
         for batch in box.due(elapsed):
             committed |= {r.page for r in batch}
-        box.acknowledge([Ack(HOME, 1, max(committed))])
+        box.acknowledge([Ack(HOME, 1, max(committed))], elapsed)
+    assert len(box) == 0
     assert committed == set(range(1, page + 1))
