@@ -212,6 +212,11 @@ def _plan(problem: Problem, solved: _Solved, bound: float, stop: Stop) -> Plan:
 
 
 def _why_infeasible(problem: Problem, seed: int) -> tuple[str, ...]:
+    """Returns the reasons of a minimal set of lifelines: served all but these, and with any of these it fails."""
     model, layout = formulate(problem, elastic=True)
-    solution = engine.run(relaxed(lifelines_only(model, layout)), _EXACT, seed)
-    return shortage.reasons(problem, layout, solution.x)
+    model = relaxed(lifelines_only(model, layout))
+    for columns in [*(water.missing for water in layout.water.values()), layout.load.missing]:
+        served = decided(model, columns, np.zeros(len(columns)))
+        if engine.run(served, _EXACT, seed).outcome is not Outcome.INFEASIBLE:
+            model = served
+    return shortage.reasons(problem, layout, engine.run(model, _EXACT, seed).x)
