@@ -153,7 +153,7 @@ def _build(file: schema.SiteFile) -> Site:
             for row in file.member
         ),
         gateways=tuple(GatewaySpec(row.id, row.poll_ms) for row in file.gateway),
-        devices=tuple(_device_spec(row) for row in file.device),
+        devices=tuple(_device_spec(row, file.site.timezone) for row in file.device),
         jobs=tuple(_job(row) for row in file.job),
         places=tuple(Place(row.id, row.x, row.y) for row in file.place),
         critical=frozenset(
@@ -169,12 +169,14 @@ def _build(file: schema.SiteFile) -> Site:
     )
 
 
-def _device_spec(row: schema.Device) -> DeviceSpec:
+def _device_spec(row: schema.Device, timezone: str) -> DeviceSpec:
     simulate: dict[str, str | float] = {} if row.simulate is None else dict(row.simulate.model_dump())
     if isinstance(row, schema.PumpDevice):
         simulate["tank"] = row.tank
     if isinstance(row, schema.MeterDevice) and row.critical:
         simulate["critical"] = 1.0
+    if isinstance(row, schema.ChargerDevice):
+        simulate["timezone"] = timezone  # `leaves` and `returns` are local times
     on_bus = isinstance(row, schema.BusDeviceTable)
     return DeviceSpec(
         id=DeviceId(row.id),
