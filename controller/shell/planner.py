@@ -56,6 +56,7 @@ class Planner:
         self._command = list(command or (sys.executable, "-m", "controller.shell.planner_child"))
         self._child: _Child | None = None
         self._number = 0
+        self._closed = False
         self._turn = threading.Lock()
         self._questions: queue.Queue[Callable[[], None] | None] = queue.Queue(maxsize=1)
         self._thread: threading.Thread | None = None
@@ -69,6 +70,8 @@ class Planner:
     def ask(self, problem: Problem, stop: Stop, seed: int) -> Answer:
         """Returns the answer, within `stop.seconds` (if any) and the timeout."""
         with self._turn:
+            if self._closed:
+                return Failed(Cause.CRASH, "the planner is closed")
             self._number += 1
             question = Question(self._number, problem, stop, seed)
             try:
@@ -97,6 +100,7 @@ class Planner:
 
     def close(self) -> None:
         """Kills the child and ends the thread; a question under way is answered with a failure."""
+        self._closed = True
         child = self._child
         if child is not None:
             child.kill()
