@@ -169,8 +169,11 @@ class MasterSession:
                 connection = codec.decode(Connection, payload).value
                 return self._malformed() if connection is None else self._connection(connection.connectionState)
             case Kind.FACTSHEET:
-                self.factsheet = codec.decode(Factsheet, payload).value or self.factsheet
-                return self._malformed() if self.factsheet is None else [FactsheetReceived(self.factsheet)]
+                factsheet = codec.decode(Factsheet, payload).value
+                if factsheet is None:
+                    return self._malformed()
+                self.factsheet = factsheet
+                return [FactsheetReceived(factsheet)]
             case _:
                 return []
 
@@ -344,7 +347,7 @@ def _refusal(order: Order, state: State) -> str:
     """Returns why the vehicle refuses this very order, or an empty text."""
     for error in state.errors:
         about = {entry.referenceKey: entry.referenceValue for entry in error.errorReferences}
-        if error.errorType in REFUSALS and about.get("orderId") == order.orderId:
-            if about.get("orderUpdateId") in (None, str(order.orderUpdateId)):
-                return f"refused: {error.errorType}: {error.errorDescription or ''}"
+        this = about.get("orderId") == order.orderId
+        if this and error.errorType in REFUSALS and about.get("orderUpdateId") in (None, str(order.orderUpdateId)):
+            return f"refused: {error.errorType}: {error.errorDescription or ''}"
     return ""
