@@ -1,0 +1,142 @@
+"""Verify finds every change of content, by bit flip or by hand, and names the place."""
+
+from __future__ import annotations
+
+import random
+import shutil
+
+import apsw
+import pytest
+
+from controller.ledger.entries import derived_id
+from controller.shell.books import Books
+from controller.shell.ledger_verify import verify
+from devices.clock import DAY_MS, SLOT_MS, Instant
+from tests.controller.shell.test_books import live
+from tests.ledger_village import Village, local_midnight, rules, without
+
+START = local_midnight("2026-06-01")
+TABLES = (
+    "points", "records", "meters", "refused", "entries", "postings", "accounts", "balances", "checkpoints",
+    "provisional", "late",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory):
+    """A closed ledger of a day and a bit, with a refused page, an audit entry and a quarantined meter."""
+    path = tmp_path_factory.mktemp("verify") / "ledger.db"
+    books = Books.open(path, rules(1))
+    records = without(Village(START, homes=1).until(Instant(START + DAY_MS + 5 * SLOT_MS)), "pump-1")
+    refused = records[3].__class__(*(getattr(records[3], name) for name in records[3].__slots__[:6]), 5, 4, -1, 0)
+    books.accept([refused.__class__("odd", *(getattr(refused, n) for n in refused.__slots__[1:]))])
+    books.append("command.hold", {"device": "battery-1", "value": "0"}, derived_id(START, "x"), START)
+    live(books, records, Instant(START + DAY_MS + 7 * 3_600_000))
+    books.close(Instant(START + DAY_MS + 7 * 3_600_000))
+    assert not path.with_name("ledger.db-wal").exists()
+    assert verify(path).findings == []
+    return path
+
+
+def content(path):
+    """Returns every row of every table by table scan, or None where they cannot be read."""
+    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        return {table: db.execute(f"SELECT * FROM {table} NOT INDEXED").fetchall() for table in TABLES}
+    except (apsw.Error, UnicodeDecodeError):
+        return None
+    finally:
+        db.close()
+
+
+def flip_and_check(ledger, tmp_path, flips, seed):
+    data, before = ledger.read_bytes(), content(ledger)
+    rng = random.Random(seed)
+    changed = 0
+    damaged = tmp_path / "ledger.db"
+    for _ in range(flips):
+        at, bit = rng.randrange(len(data)), rng.randrange(8)
+        damaged.write_bytes(data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :])
+        if content(damaged) != before:
+            changed += 1
+            found = verify(damaged)
+            assert found.findings, f"seed {seed}: bit {bit} of byte {at} changed the content and was not found"
+            assert str(found.findings[0])
+    return changed
+
+
+def test_every_flipped_bit_that_changes_content_is_found(ledger, tmp_path):
+    assert flip_and_check(ledger, tmp_path, 300, seed=20261120) > 100
+
+
+@pytest.mark.deep
+def test_every_flipped_bit_that_changes_content_is_found_many(ledger, tmp_path):
+    assert flip_and_check(ledger, tmp_path, 3_000, seed=1) > 1_000
+
+
+@pytest.mark.parametrize(
+    ("change", "table"),
+    [
+        ("UPDATE records SET import_end = import_end + 1, import_start = import_start + 1 WHERE page = 7", "records"),
+        ("UPDATE records SET leaf = zeroblob(32) WHERE page = 7", "records"),
+        ("DELETE FROM records WHERE page = 7", "meters"),
+        ("UPDATE meters SET page = page + 1", "meters"),
+        ("UPDATE refused SET reason = 'fine'", "refused"),
+        ("UPDATE points SET name = 'home-09' WHERE name = 'home-01'", "records"),
+        ("UPDATE entries SET kind = 'x' WHERE seq = 20", "entries"),
+        ("UPDATE entries SET document = CAST(replace(document, 'losses', 'lesses') AS BLOB)", "entries"),
+        ("DELETE FROM entries WHERE seq = (SELECT max(seq) FROM entries)", "postings"),
+        ("DELETE FROM entries WHERE seq = 12", "entries"),
+        ("UPDATE postings SET amount = amount + 1 WHERE line = 0", "postings"),
+        ("DELETE FROM postings WHERE line = 1", "postings"),
+        ("UPDATE postings SET line = line + 1 WHERE line = (SELECT max(line) FROM postings)", "postings"),
+        ("INSERT INTO postings VALUES(5, 0, 'losses', 'energy', 1)", "postings"),
+        ("INSERT INTO postings VALUES(99999, 0, 'losses', 'energy', 1)", "postings"),
+        ("UPDATE balances SET posted = posted + 1 WHERE account = 'losses'", "balances"),
+        ("DELETE FROM balances WHERE account = 'losses'", "balances"),
+        ("UPDATE accounts SET lowest = -5 WHERE name = 'losses'", "accounts"),
+        ("UPDATE checkpoints SET note = replace(note, '=', '!')", "checkpoints"),
+        ("UPDATE checkpoints SET size = size + 1 WHERE size = (SELECT max(size) FROM checkpoints)", "checkpoints"),
+        ("UPDATE provisional SET taken = taken + 1", "provisional"),
+        ("INSERT INTO late VALUES(1780000000000000)", "late"),
+    ],
+)
+def test_a_change_by_hand_is_named_with_its_table(ledger, tmp_path, change, table):
+    damaged = tmp_path / "ledger.db"
+    shutil.copy(ledger, damaged)
+    db = apsw.Connection(str(damaged))
+    db.execute(change)
+    assert db.total_changes() > 0
+    db.close()
+    assert table in {finding.table for finding in verify(damaged).findings}
+
+
+def test_a_consistent_lie_in_records_is_found_by_settling_again(ledger, tmp_path):
+    from dataclasses import replace
+
+    from controller.settlement.intervals import record_leaf
+    from controller.store.ledger_file import LedgerFile
+
+    damaged = tmp_path / "ledger.db"
+    shutil.copy(ledger, damaged)
+    kept = next(LedgerFile.read(damaged).records(Instant(START), Instant(START + DAY_MS), "home-01"))
+    forged = replace(kept.record, import_start=kept.record.import_start - 5)
+    db = apsw.Connection(str(damaged))
+    db.execute(
+        "UPDATE records SET import_start = ?, leaf = ? WHERE leaf = ?",
+        (forged.import_start, record_leaf(forged), kept.leaf),
+    )
+    db.close()
+    first = verify(damaged).findings[0]
+    assert (first.table, first.where) == ("settlement", "2026-06-01 home-01")
+
+
+def test_a_log_by_another_key_is_found(ledger):
+    other = "x+00000000+AQ=="
+    assert [f.table for f in verify(ledger, key=other).findings] == ["entries"]
+
+
+def test_what_is_no_ledger_is_a_finding(tmp_path):
+    (tmp_path / "ledger.db").write_bytes(b"not a database at all" * 500)
+    assert verify(tmp_path).findings[0].table == "file"
+    assert verify(tmp_path / "nothing").findings[0].table == "file"
