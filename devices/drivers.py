@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from devices.model import DeviceKind
-from devices.registers import READ_MAX, Block, Reader, Registers, RegisterWrite, scaled, whole
+from devices.registers import READ_MAX, Block, Reader, Registers, RegisterWrite, scaled
 from devices.sunspec import SCALES, ModelAt, ModelDef, encode_point, model, point_reader, scale_of
 
 
@@ -166,10 +166,11 @@ class SunspecDriver:
         readers: list[Reader] = []
         for mapping in mappings:
             point = definition.points[mapping.name]
-            read = scaled(point_reader(point, scale_of(definition, point), first), mapping.factor)
+            counts = mapping.point.endswith("_wh")
+            read = scaled(point_reader(point, scale_of(definition, point), first, rounded=counts), mapping.factor)
             if mapping.enable:
                 read = _enabled(read, definition.points[mapping.enable].offset - first, mapping.disabled)
-            readers.append(whole(read) if mapping.point.endswith("_wh") else read)
+            readers.append(read)
         names = tuple(m.point for m in mappings)
         return Block(3, at.address + first, min(last - first, READ_MAX), names, tuple(readers))
 

@@ -24,13 +24,17 @@ ENERGY_POINTS: Mapping[DeviceKind, tuple[str, str]] = {
 
 @dataclass(slots=True)
 class Channel:
-    """One usage point with the columns that its registers stand in (None = no such register)."""
+    """One usage point with the columns that its registers stand in (None = its kind has no such register).
+
+    `missing`: the device shows no such register, though its kind has one; nothing can be metered then.
+    """
 
     meter: Meter
     import_point: str
     export_point: str
     import_column: int | None = None
     export_column: int | None = None
+    missing: bool = False
 
 
 class Metering:
@@ -70,15 +74,14 @@ class Metering:
         for channel in channels:
             imported = 0 if channel.import_column is None else values[channel.import_column]
             exported = 0 if channel.export_column is None else values[channel.export_column]
-            if imported is None or exported is None:
+            if imported is None or exported is None or channel.missing:
                 continue
             meter = channel.meter
+            if meter.follow_quickly(int(imported), int(exported), now):
+                continue
             before, epochs = meter.mark, meter.epochs_opened
-            closed = meter.take(
-                int(imported), int(exported), now, _modulus(channel, unit, meter, imported, exported), clock
-            )
-            if closed:
-                records += closed
+            modulus = _modulus(channel, unit, meter, imported, exported)
+            records += meter.take(int(imported), int(exported), now, modulus, clock)
             if meter.mark is not before and meter.mark is not None:
                 marks.append(meter.mark)
                 if meter.epochs_opened != epochs:
@@ -92,6 +95,8 @@ class Metering:
         for channel in self._channels[device]:
             channel.import_column = unit.columns.get(channel.import_point)
             channel.export_column = unit.columns.get(channel.export_point)
+            wanted = {point for point in (channel.import_point, channel.export_point) if point}
+            channel.missing = not wanted <= unit.columns.keys()
         self._compiled[device] = unit.points
 
 

@@ -131,17 +131,18 @@ class Unit:
         self, registers: tuple[int, ...] | BusFault, now: Instant, elapsed: int, backoff_ms: int
     ) -> BusRead | Readings | None:
         assert self.driver is not None, "block reads need a driver"
-        block = self.driver.blocks[self.block]
+        index = self.block
+        block = self.driver.blocks[index]
         if isinstance(registers, BusFault) or len(registers) != block.count:
-            self.last[self.block] = None
+            self.last[index] = None
             self._collected += [None] * len(block.points)
         else:
-            self.last[self.block] = registers
+            self.last[index] = registers
             self._answered += 1
-            self._collected += block.decode(registers)
-        self.block += 1
-        if self.block < len(self._reads):
-            return self._reads[self.block]
+            self._collected += [read(registers) for read in block.readers]
+        if index + 1 < len(self._reads):
+            self.block = index + 1
+            return self._reads[index + 1]
         if not self._answered:
             return self._failed(now, elapsed, backoff_ms)
         self.block = _IDLE

@@ -150,8 +150,10 @@ SCALES = _scale_factors()
 """Raw sunssf register -> (multiplier, divisor); anything else makes its points unreadable."""
 
 
-def point_reader(point: PointDef, scale: PointDef | None, base: int) -> Reader:
+def point_reader(point: PointDef, scale: PointDef | None, base: int, *, rounded: bool = False) -> Reader:
     """Returns a reader of one numeric point in a block that starts at model offset `base`.
+
+    `rounded` gives whole numbers only (registers that count energy).
 
     The scale factor is read from the same block each time, because a device may change it at run time.
 
@@ -174,7 +176,9 @@ def point_reader(point: PointDef, scale: PointDef | None, base: int) -> Reader:
         if factor is None:
             return None
         multiplier, divisor = factor
-        return raw * multiplier if divisor == 1 else raw / divisor
+        if divisor == 1:
+            return raw * multiplier
+        return round(raw / divisor) if rounded else raw / divisor
 
     return read_scaled
 

@@ -494,3 +494,13 @@ def test_a_new_poll_period_takes_all_deadlines_with_it() -> None:
     bench.reads = 0
     bench.run(10_000)
     assert bench.reads >= 10
+
+
+def test_a_meter_without_one_of_its_registers_makes_no_records() -> None:
+    bench = Bench([METER])
+    device = bench.devices["home-01"]
+    bench.by_unit[1] = dataclasses.replace(device, garbage={40070: 713})  # the meter's model is another one
+    bench.run(SLOT_MS + 5000)
+    assert bench.disk == {}
+    assert "unit-silent" in bench.codes()
+    assert any("none of them has what a meter needs" in log.text for log in bench.logs)
