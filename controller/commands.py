@@ -67,3 +67,11 @@ class CommandResult:
     accepted: bool
     code: str  # `ok`, `duplicate`, `forbidden`, `unknown-device`, `not-writable`, `out-of-range`, ...
     message: str
+
+
+def command_id(at_ms: int, random_bits: int) -> str:
+    """Returns a UUIDv7 of a time and 74 random bits: made when the form is shown, so a second submit is a repeat."""
+    high, low = random_bits >> 62 & 0xFFF, random_bits & (1 << 62) - 1
+    number = (at_ms & (1 << 48) - 1) << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low
+    text = f"{number:032x}"
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))

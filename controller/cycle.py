@@ -119,19 +119,29 @@ def run(context: Context, rules: Sequence[tuple[str, Rule]]) -> list[Decision]:
 
 
 def decide(context: Context, device: DeviceSpec, rules: Sequence[tuple[str, Rule]]) -> Decision:
-    """Returns the value that is left after every rule has narrowed, and why."""
+    """Returns the value that is left after every rule has narrowed, and why.
+
+    The reason is the last rule that got what it asked for; one that was cut short is not what decided.
+    """
     band = full_band(device)
     trail: list[tuple[str, str, Band]] = []
+    reason = ""
     for name, rule in rules:
         wish = rule(context, device)
         if wish is None:
             continue
         narrowed = band.narrowed(wish.low, wish.high)
-        if narrowed != band or name in ("plan", "default"):
+        if narrowed != band or not reason:
             trail.append((name, wish.reason, narrowed))
+            if not reason or _met(wish, narrowed):
+                reason = f"{name}: {wish.reason}"
         band = narrowed
         if band.low == band.high:
             break
-    safe = band.clip(fallback(device))
-    reason = f"{trail[-1][0]}: {trail[-1][1]}" if trail else "default: nothing to do"
-    return Decision(device.id, WRITABLE[device.kind], safe if band.low != band.high else band.low, reason, tuple(trail))
+    value = band.clip(fallback(device))
+    return Decision(device.id, WRITABLE[device.kind], value, reason or "default: nothing to do", tuple(trail))
+
+
+def _met(wish: Narrowing, band: Band) -> bool:
+    """Returns whether the band lies within what a rule asked for."""
+    return (wish.low is None or band.low >= wish.low) and (wish.high is None or band.high <= wish.high)

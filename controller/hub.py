@@ -7,7 +7,7 @@ everything that must be durable committed before anything is sent. No clock, no 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from devices.sparkplug import (
@@ -183,8 +183,14 @@ class Hub:
         return Instant(self.started_at + max(10_000, 10 * self.config.floor_ms, 3 * self.config.period_ms))
 
 
-def start(config: HubConfig, now: Instant, records: Sequence[IntervalRecord] = (), holds: Iterable[Hold] = ()) -> Hub:
-    """Returns a hub that knows the recent past (`records`: the last two weeks) and the holds that still stand."""
+def start(
+    config: HubConfig,
+    now: Instant,
+    records: Sequence[IntervalRecord] = (),
+    holds: Iterable[Hold] = (),
+    ended_runs: Mapping[str, str] | None = None,
+) -> Hub:
+    """Returns a hub that knows the recent past: two weeks of records, the holds that stand, the missions that are over."""
     site = config.site
     history = History(site)
     history.add(records)
@@ -195,7 +201,7 @@ def start(config: HubConfig, now: Instant, records: Sequence[IntervalRecord] = (
         image=Image(deadlines),
         history=history,
         planning=plans.Planning(next_at=now),
-        board=Board(site),
+        board=Board(site, config.floor_ms, ended_runs),
         alarms=AlarmBook(clear_delay_ms=max(10_000, config.floor_ms)),
         started_at=now,
         next_cycle=now,
@@ -362,7 +368,7 @@ def _actuate(hub: Hub, decision: Decision, now: Instant) -> list[Effect]:
         return []
     value = round(decision.value, 4) if device.kind is DeviceKind.PV else float(round(decision.value))
     lease = hub.leases.get(decision.device)
-    valid_ms = max(60_000, 4 * hub.config.cycle_ms, 20 * hub.config.floor_ms)
+    valid_ms = max(60_000, 15 * hub.config.cycle_ms, 20 * hub.config.floor_ms)
     step_size = 0.01 if device.kind is DeviceKind.PV else 25.0 if device.kind is not DeviceKind.PUMP else 0.5
     changed = lease is None or abs(value - lease.value) >= step_size or (value == 0.0) != (lease.value == 0.0)
     if not changed and lease is not None and now - lease.sent_at < valid_ms // 3:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from controller.cycle import Decision
+from controller.cycle import Decision, full_band
 from controller.hub import Hub, others_w
 from controller.image import Snapshot
 from controller.site import Site
-from controller.views import AlarmView, DeviceView, FlowView, NextAction, NowView, PlanRow, Value
+from controller.views import AlarmView, DeviceView, FlowView, NextAction, NowView, PlanRow, Value, Writable
 from devices.clock import Instant, iso
-from devices.model import DeviceKind, DeviceSpec, Quality
+from devices.model import WRITABLE, DeviceKind, DeviceSpec, Quality
 from optimizer.plan import Mode, Plan
 
 NOTHING = Quality.BAD
@@ -246,7 +246,18 @@ def _device(hub: Hub, snapshot: Snapshot, device: DeviceSpec, names: dict[str, s
         if hold is None
         else f"{hold.by} holds {setpoint_text(device, hold.value)} until {iso(hold.until)}: {hold.reason}",
         ready=hub.board.ready_text(device.id, snapshot) if device.kind in (DeviceKind.ROBOT, DeviceKind.DRONE) else "",
+        writable=writable(device),
     )
+
+
+def writable(device: DeviceSpec) -> Writable | None:
+    """Returns what an operator may hold of a device, with its unit and range."""
+    point = WRITABLE.get(device.kind)
+    if point is None or device.read_only:
+        return None
+    band = full_band(device)
+    unit = {DeviceKind.PUMP: "on/off", DeviceKind.PV: "fraction"}.get(device.kind, "W")
+    return Writable(point, unit, band.low, band.high)
 
 
 def setpoint_text(device: DeviceSpec, value: float) -> str:

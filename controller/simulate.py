@@ -18,7 +18,7 @@ from controller import hub as core
 from controller.site import Site
 from devices import gateway as edge
 from devices.bus import BusAnswer, BusRead, BusWrite, BusWritten
-from devices.clock import MINUTE_MS, SECOND_MS, SLOT_MS, Instant, next_boundary
+from devices.clock import MINUTE_MS, SECOND_MS, SLOT_MS, Instant, floor_to, next_boundary
 from devices.gateway_events import ForgetRecords, Log, RecordsStored, Send, StoreEpoch, StoreRecords
 from devices.events import Incoming, LinkDown, LinkUp, Tick
 from devices.model import BusFault, IntervalRecord, Message, Readings
@@ -111,9 +111,8 @@ class Tally:
     plans_used: int = 0
     plan_failures: dict[str, int] = field(default_factory=dict[str, int])
     alarms: dict[str, int] = field(default_factory=dict[str, int])
-    planned_import_wh: float = 0.0
-    planned_slots: int = 0
-    deviation_wh: float = 0.0
+    missions: dict[str, int] = field(default_factory=dict[str, int])
+    planned_w: dict[Instant, float] = field(default_factory=dict[Instant, float])  # slot -> planned grid exchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +225,8 @@ class World:
     def _count(self, kind: str, body: Mapping[str, str]) -> None:
         if kind == "alarm" and body.get("to") == "unacknowledged":
             self.tally.alarms[body["alarm"]] = self.tally.alarms.get(body["alarm"], 0) + 1
+        elif kind == "mission":
+            self.tally.missions[body["state"]] = self.tally.missions.get(body["state"], 0) + 1
 
     def _ask(self, request: int, problem: Problem) -> None:
         self.tally.plans_asked += 1
@@ -247,6 +248,10 @@ class World:
         if self.parts.telemetry is not None:
             self.parts.telemetry.flush(self.now)
         self._book(Instant(self.now + SLOT_MS), self._settle)
+        current = self.parts.hub.planning.current(self.now)
+        if current is not None:
+            plan, slot = current
+            self.tally.planned_w[floor_to(self.now, SLOT_MS)] = plan.grid_kw[slot] * 1000
 
     # -- gateways and fleet ----------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -30,11 +30,16 @@ if TYPE_CHECKING:
 @click.option("--profiles", type=click.Path(path_type=Path), default=None, help="Your own interval data (CSV).")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Keep the databases here.")
 @click.option(
-    "--durability", type=click.Choice(["FULL", "NORMAL", "OFF"]), default="OFF", show_default=True, help="Of --data-dir."
+    "--durability",
+    type=click.Choice(["FULL", "NORMAL", "OFF"]),
+    default="OFF",
+    show_default=True,
+    help="How carefully --data-dir is written.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def simulate(  # noqa: PLR0913 - one argument per option
+def simulate(
     site: Path,
+    *,
     days: float,
     seed: int,
     cycle: int,
@@ -104,18 +109,11 @@ def live(simulation: Simulation, days: float, *, quiet: bool) -> Report:
     from controller.shell.simulation import report_of
 
     begun = time.monotonic()
-    until = Instant_(simulation.start + round(days * 86_400_000))
+    until = cast("Instant", simulation.start + round(days * 86_400_000))
     simulation.world.run(until, progress_bar(simulation, until) if not quiet else None)
     simulation.world.drain()
     seconds = time.monotonic() - begun
     return report_of(simulation, days, days * 86_400 / max(seconds, 1e-9))
-
-
-def Instant_(value: int) -> Instant:  # noqa: N802 - the type is imported only when it runs
-    """Returns an instant."""
-    from devices.clock import Instant
-
-    return Instant(value)
 
 
 def progress_bar(simulation: Simulation, until: Instant) -> Callable[[Instant], None] | None:

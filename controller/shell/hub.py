@@ -27,7 +27,7 @@ from devices.events import Tick
 from devices.model import Message
 from devices.shell.inbox import Inbox
 from devices.shell.mqtt import Link
-from devices.shell.run_clock import RunClock
+from devices.shell.run_clock import Clock
 from optimizer.answer import Answer
 from optimizer.problem import Problem, Stop
 
@@ -54,7 +54,7 @@ class Ports:
 class LiveHub:
     """The hub's loop and what other threads may ask of it: the last view, a command, news."""
 
-    def __init__(self, site: Site, hub: core.Hub, clock: RunClock, inbox: Inbox, ports: Ports) -> None:
+    def __init__(self, site: Site, hub: core.Hub, clock: Clock, inbox: Inbox[core.Event], ports: Ports) -> None:
         self.site = site
         self.hub = hub
         self._clock = clock
@@ -67,6 +67,7 @@ class LiveHub:
         self._flush_at = time.monotonic() + FLUSH_S
         self._settle_at = Instant(next_boundary(clock.now(), SLOT_MS) + SETTLE_AFTER_MS)
         self._shown_version = -1
+        self.failure: BaseException | None = None
 
     # -- for other threads -----------------------------------------------------------------------------------------
 
@@ -87,7 +88,7 @@ class LiveHub:
         """Hands a command to the loop and returns its answer."""
         answer: Future[CommandResult] = Future()
         self._waiting.setdefault(command.id, []).append(answer)
-        self._inbox.put(core.Commanded(command))
+        self._inbox.force(core.Commanded(command))
         try:
             return answer.result(COMMAND_WAIT_S)
         except TimeoutError:
@@ -96,7 +97,7 @@ class LiveHub:
     def stop(self) -> None:
         """Ends the loop after its present batch."""
         self._stopping.set()
-        self._inbox.put(Tick())
+        self._inbox.force(Tick())
         with self._news:
             self._news.notify_all()
 
@@ -111,21 +112,23 @@ class LiveHub:
     # -- the loop --------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Runs until `stop`, then makes everything durable."""
-        self._show(self._clock.now())
-        while not self._stopping.is_set():
-            wait_s = min(IDLE_S, max(0.0, self._clock.real_seconds_until(self.hub.next_deadline())))
-            self.batch(self._inbox.get(wait_s))
-        now = self._clock.now()
-        self._ports.telemetry.flush(now)
-        self._ports.books.commit(now)
+        """Runs until `stop`; a broken invariant ends it with `failure` set, and the supervisor starts a new hub."""
+        try:
+            self._show(self._clock.now())
+            while not self._stopping.is_set():
+                wait_s = min(IDLE_S, max(0.0, self._clock.real_seconds_until(self.hub.next_deadline())))
+                self.batch(self._inbox.get(wait_s))
+        except BaseException as error:  # noqa: BLE001 - the loop's thread ends here, the process must too
+            log.exception("event=loop-failed")
+            self.failure = error
+            self.stop()
 
-    def batch(self, events: Sequence[object]) -> None:
+    def batch(self, events: Sequence[core.Event]) -> None:
         """Steps the events of one batch, commits what must be durable, and only then sends."""
         now = self._clock.now()
         effects: list[core.Effect] = []
         for event in events:
-            self.hub, more = core.step(self.hub, event, now)  # type: ignore[arg-type]
+            self.hub, more = core.step(self.hub, event, now)
             effects += more
         if now >= self.hub.next_deadline():
             self.hub, more = core.step(self.hub, Tick(), now)
@@ -170,7 +173,7 @@ class LiveHub:
 
     def _ask(self, request: int, problem: Problem) -> None:
         def done(answer: Answer) -> None:
-            self._inbox.put(core.PlanAnswered(request, answer))
+            self._inbox.force(core.PlanAnswered(request, answer))
 
         self._ports.planner.submit(problem, Stop(seconds=PLAN_SECONDS), 0, done)
 

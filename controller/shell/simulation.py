@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import cast
 
 from controller import hub as core
 from controller.shell.bookkeeper import Bookkeeper
 from controller.shell.books import Books, BooksRules
+from controller.shell.data_dir import LEDGER
+from controller.shell.ledger_verify import verify
 from controller.shell.planner import Planner
 from controller.simulate import HUB_PHASE_MS, Happening, Parts, World
+from controller.report import Report, energy_truth, lifelines_missed, outside_payment
+from controller.settlement.accounts import money, owes_account
 from controller.site import Site
 from controller.store.telemetry import TelemetryWriter
 from devices import gateway as edge
 from devices.clock import MINUTE_MS, Instant
 from devices.gateway_events import ForgetRecords, StoreEpoch, StoreRecords
-from devices.model import DeviceKind
+from devices.model import DeviceKind, IntervalRecord
 from devices.shell.outbox_file import OutboxFile
 from devices.simulated import Fleet, FleetFactory
 from optimizer.answer import Answer
@@ -99,9 +105,10 @@ class Simulation:
             folder.mkdir(parents=True, exist_ok=True)
         self.fleet: Fleet = fleet_factory().build(site.devices, start, options.seed, options.profiles)
         self.planner = Planner()
-        path = ":memory:" if folder is None else folder / "ledger.db"
+        self._scratch = TemporaryDirectory(prefix="atoll-") if folder is None else None
+        self.ledger = Path(self._scratch.name if self._scratch else str(folder)) / LEDGER
         key = SIMULATION_KEY if folder is None else None
-        self.books = Books.open(path, books_rules(site, key), options.durability)
+        self.books = Books.open(self.ledger, books_rules(site, key), options.durability)
         self.telemetry = None if folder is None else TelemetryWriter(folder, options.durability)
         self._outboxes = {
             spec.id: None if folder is None else OutboxFile(gateway_folder(folder, spec.id) / "outbox.db")
@@ -152,6 +159,62 @@ class Simulation:
             if file is not None:
                 file.close()
         self.books.close(self.world.now)
+        if self._scratch is not None:
+            self._scratch.cleanup()
+
+
+def report_of(simulation: Simulation, days: float, speed: float) -> Report:
+    """Returns the report; recomputes the whole ledger for `ledger_ok`."""
+    world, books, options = simulation.world, simulation.books, simulation.options
+    site, tally = simulation.site, world.tally
+    reader = books.reader()
+    records = [
+        record
+        for device in (*site.of_kind(DeviceKind.GRID), *site.of_kind(DeviceKind.GENSET))
+        for record in books.records(device.id, simulation.start, world.now)
+    ]
+    truth = simulation.fleet.truth()
+    asset = money(site.charter)
+    owed = {balance.account: balance.posted for balance in reader.balances() if balance.asset == asset}
+    committed = reader.records()
+    return Report(
+        days=days,
+        seed=options.seed,
+        records_sent=tally.records_sent,
+        records_committed=committed,
+        records_lost=tally.records_sent - committed,
+        entries=books.size,
+        ledger_ok=verify(simulation.ledger).ok,
+        imbalance=books.imbalance(),
+        lifeline_missed=lifelines_missed(site, truth.home_days),
+        **energy_truth(truth),
+        cost_minor=outside_payment(site, records).cost_minor,
+        currency=site.charter.currency,
+        cycle_s=options.cycle_ms / 1000,
+        replan_s=(options.replan_ms or site.replan_ms) / 1000,
+        plans_asked=tally.plans_asked,
+        plans_used=tally.plans_used,
+        plan_failures=tally.plan_failures,
+        plan_error_w=_plan_error(tally.planned_w, records, site),
+        alarms=tally.alarms,
+        missions=tally.missions,
+        bills_minor={member.id: owed.get(owes_account(member.id), 0) for member in site.members},
+        durability="OFF (kept nowhere)" if options.data_dir is None else options.durability,
+        ledger_root=books.root(),
+        trace_hash=world.trace_hash,
+        speed=speed,
+    )
+
+
+def _plan_error(planned: Mapping[Instant, float], records: Sequence[IntervalRecord], site: Site) -> float | None:
+    """Returns the mean |planned - actual| exchange with the outside over slots that had a plan [W]."""
+    grids = {device.id for device in site.of_kind(DeviceKind.GRID)}
+    errors = [
+        abs(planned[record.start] - (record.import_delta - record.export_delta) * 3_600_000 / (record.end - record.start))
+        for record in records
+        if record.usage_point in grids and record.start in planned
+    ]
+    return sum(errors) / len(errors) if errors else None
 
 
 def books_rules(site: Site, key: bytes | None = None) -> BooksRules:

@@ -21,7 +21,10 @@ CALM: Mapping[str, Mapping[str, float]] = {
     "pump-1": {"W": 0.0, "on": 0.0, "flow_lpm": 0.0},
     "tank-1": {"level": 0.7},
     "charger-1": {"W": 0.0, "soc": 0.5, "connected": 1.0},
-    "pv-02": {"W": -2_000.0, "limit": 1.0},
+    **{f"pv-{number}": {"W": -2_000.0, "limit": 1.0} for number in ("02", "03", "04", "06", "07", "10", "11")},
+    **{f"home-{number:02d}": {"W": 1_000.0} for number in range(1, 14)},
+    "clinic": {"W": 900.0},
+    "water-1": {"home-01.water_ml": 12_000.0},
 }
 
 

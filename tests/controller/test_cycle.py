@@ -37,7 +37,9 @@ def test_a_band_only_narrows(one: float, other: float, low: float | None, high: 
 
 
 @given(st.lists(st.tuples(st.none() | numbers, st.none() | numbers), max_size=6), numbers)
-def test_no_sequence_of_wishes_leaves_the_first_band(wishes: list[tuple[float | None, float | None]], width: float) -> None:
+def test_no_sequence_of_wishes_leaves_the_first_band(
+    wishes: list[tuple[float | None, float | None]], width: float
+) -> None:
     first = Band(-abs(width), abs(width))
     band = first
     for low, high in wishes:
@@ -141,7 +143,9 @@ def test_on_an_island_the_genset_starts_before_the_battery_is_empty() -> None:
 
 
 def test_a_locked_out_device_is_left_alone() -> None:
-    assert decision("pump-1", context({"tank-1": {"level": 0.1}}, locked_out=frozenset({DeviceId("pump-1")}))).value in (
+    assert decision(
+        "pump-1", context({"tank-1": {"level": 0.1}}, locked_out=frozenset({DeviceId("pump-1")}))
+    ).value in (
         0.0,
         1.0,
     )

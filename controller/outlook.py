@@ -1,0 +1,156 @@
+"""The Plan page's values: forecast, plan and actual on one axis, and the best hours for a household. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from controller.hub import Hub
+from controller.plans import band_price
+from controller.present import plan_rows
+from controller.site import Site
+from controller.store.series import Series
+from controller.views import PlanSeries, PlanView
+from devices.clock import HOUR_MS, SLOT_MS, Instant, floor_to
+from devices.model import DeviceKind, PointId, point_id
+from optimizer.plan import Plan
+
+PAST_SLOTS = 24
+Actual = Callable[[Sequence[PointId], Instant, Instant], Series]
+Column = tuple[float | None, ...]
+
+
+def plan_view(hub: Hub, now: Instant, actual: Actual) -> PlanView:
+    """Returns the Plan page: six hours back, the plan's horizon ahead. `actual` reads 15-min means."""
+    planning, site = hub.planning, hub.config.site
+    start = Instant(floor_to(now, SLOT_MS) - PAST_SLOTS * SLOT_MS)
+    plan = planning.plan
+    ahead = site.plan_slots
+    times = tuple(Instant(start + slot * SLOT_MS) for slot in range(PAST_SLOTS + ahead))
+    series = [*_forecast(hub, times), *_planned(hub, times), *_measured(site, times, now, actual)]
+    return PlanView(
+        at=now,
+        made_at=planning.made_at,
+        status=planning.status,
+        cost=None if plan is None else plan.cost,
+        bound=None if plan is None else plan.bound,
+        currency=site.charter.currency,
+        times=times,
+        series=tuple(series),
+        rows=() if plan is None else plan_rows(hub, plan),
+    )
+
+
+def _on_axis(times: Sequence[Instant], start: Instant, values: Sequence[float]) -> Column:
+    found: list[float | None] = []
+    for at in times:
+        slot = (at - start) // SLOT_MS
+        found.append(values[slot] if 0 <= slot < len(values) else None)
+    return tuple(found)
+
+
+def _forecast(hub: Hub, times: Sequence[Instant]) -> list[PlanSeries]:
+    outlook = hub.planning.forecast
+    if outlook is None:
+        return []
+    return [
+        PlanSeries("load forecast", "kW", "forecast", _on_axis(times, outlook.start, outlook.load_kw)),
+        PlanSeries("solar forecast", "kW", "forecast", _on_axis(times, outlook.start, outlook.pv_kw)),
+    ]
+
+
+def _planned(hub: Hub, times: Sequence[Instant]) -> list[PlanSeries]:
+    plan = hub.planning.plan
+    if plan is None:
+        return []
+    found = [PlanSeries("grid plan", "kW", "plan", _on_axis(times, plan.start, plan.grid_kw))]
+    for asset, steps in plan.storages.items():
+        watts = [step.expected_w / 1000 for step in steps]
+        found.append(PlanSeries(f"{asset} plan", "kW", "plan", _on_axis(times, plan.start, watts)))
+        charge = [step.expected_soc * 100 for step in steps]
+        found.append(PlanSeries(f"{asset} charge plan", "%", "plan", _on_axis(times, plan.start, charge)))
+    for asset, levels in plan.tank_kl.items():
+        tank = hub.config.site.device(asset)
+        if tank is not None:
+            share = [level * 100_000 / tank.ratings["volume_l"] for level in levels]
+            found.append(PlanSeries(f"{asset} level plan", "%", "plan", _on_axis(times, plan.start, share)))
+    return found
+
+
+def _measured(site: Site, times: Sequence[Instant], now: Instant, actual: Actual) -> list[PlanSeries]:
+    """Returns what happened, from the telemetry store; load is what homes used behind their meters."""
+    meters = [point_id(device.id, "W") for device in site.of_kind(DeviceKind.METER)]
+    plants = [point_id(device.id, "W") for device in site.of_kind(DeviceKind.PV)]
+    hidden = [point_id(device.id, "W") for device in site.of_kind(DeviceKind.PV) if device.behind is not None]
+    grids = [point_id(device.id, "W") for device in site.of_kind(DeviceKind.GRID)]
+    batteries = site.of_kind(DeviceKind.BATTERY)
+    tanks = site.of_kind(DeviceKind.TANK)
+    single = [point_id(b.id, name) for b in batteries for name in ("W", "soc")] + [point_id(t.id, "level") for t in tanks]
+    past = actual([*meters, *plants, *grids, *single], times[0], Instant(floor_to(now, SLOT_MS) + SLOT_MS))
+
+    def column(points: Sequence[PointId], factor: float, minus: Sequence[PointId] = ()) -> Column:
+        rows: list[float | None] = []
+        for index in range(len(times)):
+            cells = [_cell(past, point, index) for point in points]
+            less = [_cell(past, point, index) for point in minus]
+            if not cells or None in cells or None in less:
+                rows.append(None)
+            else:
+                rows.append(factor * (sum(c for c in cells if c is not None) - sum(c for c in less if c is not None)))
+        return tuple(rows)
+
+    found = [
+        PlanSeries("load actual", "kW", "actual", column(meters, 0.001, hidden)),
+        PlanSeries("solar actual", "kW", "actual", column(plants, -0.001)),
+        PlanSeries("grid actual", "kW", "actual", column(grids, -0.001)),
+    ]
+    for battery in batteries:
+        found.append(PlanSeries(f"{battery.id} actual", "kW", "actual", column([point_id(battery.id, "W")], 0.001)))
+        found.append(PlanSeries(f"{battery.id} charge actual", "%", "actual", column([point_id(battery.id, "soc")], 100)))
+    found.extend(
+        PlanSeries(f"{tank.id} level actual", "%", "actual", column([point_id(tank.id, "level")], 100)) for tank in tanks
+    )
+    return found
+
+
+def _cell(past: Series, point: PointId, index: int) -> float | None:
+    column = past.columns.get(point)
+    return column[index] if column is not None and index < len(column) else None
+
+
+def best_hours(hub: Hub, now: Instant) -> tuple[tuple[Instant, Instant, str], ...]:
+    """Returns up to three spans of the next day in which using power is cheapest for the community, with why."""
+    planning, site = hub.planning, hub.config.site
+    plan, outlook = planning.plan, planning.forecast
+    if plan is None or outlook is None:
+        return ()
+    spans: list[tuple[float, Instant, Instant, str]] = []
+    for start in range(floor_to(now, HOUR_MS) + HOUR_MS, now + 24 * HOUR_MS, HOUR_MS):
+        found = _hour(plan, site, Instant(start))
+        if found is not None:
+            spans.append((found[0], Instant(start), Instant(start + HOUR_MS), found[1]))
+    best = sorted(sorted(spans)[:6], key=lambda span: span[1])
+    merged: list[tuple[Instant, Instant, str]] = []
+    for _, start, end, why in best:
+        if merged and merged[-1][1] == start and merged[-1][2] == why:
+            merged[-1] = (merged[-1][0], end, why)
+        else:
+            merged.append((start, end, why))
+    return tuple(merged[:3])
+
+
+def _hour(plan: Plan, site: Site, start: Instant) -> tuple[float, str] | None:
+    """Returns (what one more kWh costs in that hour, why), or None outside the plan."""
+    slots = [slot for at in range(start, start + HOUR_MS, SLOT_MS) if (slot := plan.slot(Instant(at))) is not None]
+    if len(slots) < HOUR_MS // SLOT_MS:
+        return None
+    grid = sum(plan.grid_kw[slot] for slot in slots) / len(slots)
+    curtailed = sum(plan.curtailed_kw[slot] for slot in slots)
+    if curtailed > 0.1:
+        return 0.0, "solar would be cut"
+    if grid < -0.1:
+        return site.charter.export_price / 1e6, "solar is left over"
+    price = band_price(site, start) / 1e6
+    if grid < 0.1:
+        return min(price, site.charter.local_price / 1e6), "the village runs on its own energy"
+    return price, f"grid price {price:.2f} {site.charter.currency} per kWh"
+

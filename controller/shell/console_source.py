@@ -1,0 +1,203 @@
+"""The console's window on the live hub: views from the loop, ledger and series from own read-only connections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+
+from controller.civil import day_start
+from controller.commands import Command, CommandResult
+from controller.console.source import (
+    HomeEntry,
+    LedgerBalance,
+    LedgerEntry,
+    LedgerHead,
+    LedgerPosting,
+    LedgerProof,
+    Series,
+)
+from controller.outlook import best_hours, plan_view
+from controller.settlement.charter import Member
+from controller.shell.hub import LiveHub
+from controller.shell.ledger_reader import EntryView, LedgerReader
+from controller.store.telemetry import TelemetryReader
+from controller.views import BillLineView, HomeView, NowView, PlanView
+from devices.clock import DAY_MS, HOUR_MS, SLOT_MS, Instant, floor_to, iso
+from devices.model import PointId
+
+PLAN_PAST_MS = 6 * HOUR_MS
+UNITS = {"energy": (Decimal(10) ** 9, "kWh", 3), "water": (Decimal(1000), "L", 1)}
+
+
+class HubSource:
+    """See `controller.console.source.ConsoleSource`."""
+
+    def __init__(self, live: LiveHub, data_dir: Path) -> None:
+        self._live = live
+        self._site = live.site
+        self._ledger = LedgerReader.open(data_dir / "ledger.db")
+        self._telemetry = TelemetryReader(data_dir)
+        self._households = [member for member in live.site.members if member.role != "community"]
+
+    def now(self) -> NowView:
+        """Returns the view of the last cycle."""
+        return self._live.view()
+
+    def changed(self, version: int, timeout_s: float) -> int:
+        """Waits for a newer view."""
+        return self._live.changed(version, timeout_s)
+
+    def command(self, command: Command) -> CommandResult:
+        """Hands a command to the hub."""
+        return self._live.command(command)
+
+    def plan(self) -> PlanView:
+        """Returns forecast, plan and actual on one axis."""
+        now = self._live.view().at
+        return plan_view(self._live.hub, now, lambda points, start, end: self.series(points, start, end, SLOT_MS))
+
+    def series(self, points: Sequence[PointId], start: Instant, end: Instant, step_ms: int) -> Series:
+        """Returns means per step of [start, end) from the telemetry store."""
+        found = self._telemetry.series(points, start, end, step_ms)
+        return Series(found.times, found.columns)
+
+    # -- households ------------------------------------------------------------------------------------------------
+
+    def homes(self) -> tuple[HomeEntry, ...]:
+        """Returns all households in file order."""
+        now = self._live.view().at
+        found: list[HomeEntry] = []
+        for member in self._households:
+            used, _ = self._today(member, now)
+            left = max(0, self._site.charter.lifeline_wh - used) if member.lifeline else 0
+            found.append(HomeEntry(member.id, member.name, used, left))
+        return tuple(found)
+
+    def home(self, home: str) -> HomeView | None:
+        """Returns a household's page, or None."""
+        member = next((one for one in self._households if one.id == home), None)
+        if member is None:
+            return None
+        now = self._live.view().at
+        day = day_start(self._site.timezone, now)
+        used, given = self._today(member, now)
+        water = self._sum(member.water_points, day, now)[0]
+        charter = self._site.charter
+        lifeline_wh = charter.lifeline_wh if member.lifeline else 0
+        lifeline_ml = charter.lifeline_ml if member.lifeline else 0
+        so_far, bill = self._ledger.day_so_far(member.id, now), self._ledger.bill_so_far(member.id, now)
+        share = None
+        if so_far is not None and so_far.so_far.used > 0:
+            share = sum(so_far.so_far.local) / so_far.so_far.used
+        return HomeView(
+            id=member.id,
+            label=member.name,
+            at=now,
+            used_today_wh=used,
+            exported_today_wh=given,
+            local_share=share,
+            lifeline_wh=lifeline_wh,
+            lifeline_left_wh=max(0, lifeline_wh - used),
+            water_today_ml=water,
+            lifeline_ml=lifeline_ml,
+            lifeline_left_ml=max(0, lifeline_ml - water),
+            best_hours=best_hours(self._live.hub, now),
+            period_start=day if bill is None else bill.start,
+            lines=()
+            if bill is None
+            else tuple(
+                BillLineView(line.text, line.quantity_text(), line.price_text(bill.currency), line.amount_text())
+                for line in bill.lines
+            ),
+            total="" if bill is None else bill.text,
+            provisional=True,
+            hourly_wh=self._hourly(member, now),
+        )
+
+    def _today(self, member: Member, now: Instant) -> tuple[int, int]:
+        return self._sum(member.usage_points, day_start(self._site.timezone, now), now)
+
+    def _sum(self, points: Sequence[str], start: Instant, end: Instant) -> tuple[int, int]:
+        slots = [slot for point in points for slot in self._ledger.home_energy(point, start, end)]
+        return sum(slot.imported for slot in slots), sum(slot.exported for slot in slots)
+
+    def _hourly(self, member: Member, now: Instant) -> tuple[tuple[Instant, int], ...]:
+        end = Instant(floor_to(now, HOUR_MS) + HOUR_MS)
+        hours = {Instant(at): 0 for at in range(end - DAY_MS, end, HOUR_MS)}
+        for point in member.usage_points:
+            for slot in self._ledger.home_energy(point, Instant(end - DAY_MS), end):
+                hours[floor_to(slot.start, HOUR_MS)] += slot.imported
+        return tuple(hours.items())
+
+    # -- ledger ----------------------------------------------------------------------------------------------------
+
+    def ledger_head(self) -> LedgerHead:
+        """Returns the newest head."""
+        head = self._ledger.head()
+        return LedgerHead(self._live.view().at, head.size, head.root, head.checkpoint)
+
+    def ledger_entries(self, before: int | None, limit: int) -> tuple[LedgerEntry, ...]:
+        """Returns entries, newest first."""
+        return tuple(self._entry(entry) for entry in self._ledger.entries(before, limit))
+
+    def ledger_entry(self, seq: int) -> LedgerProof | None:
+        """Returns an entry with its proof, or None."""
+        entry, proof = self._ledger.entry(seq), self._ledger.proof(seq)
+        if entry is None or proof is None:
+            return None
+        return LedgerProof(self._entry(entry), self._ledger.document(seq) or "", proof.size, proof.hashes, proof.root)
+
+    def ledger_balances(self) -> tuple[LedgerBalance, ...]:
+        """Returns all balances by asset and account."""
+        found = [
+            LedgerBalance(balance.account, self._account_label(balance.account), balance.asset, *self._amount(balance.asset, balance.posted))
+            for balance in self._ledger.balances()
+        ]
+        return tuple(sorted(found, key=lambda balance: (balance.asset, balance.account)))
+
+    def _entry(self, entry: EntryView) -> LedgerEntry:
+        postings = tuple(
+            LedgerPosting(posting.account, posting.asset, *self._amount(posting.asset, posting.amount))
+            for posting in entry.postings
+        )
+        return LedgerEntry(entry.seq, entry.at, entry.kind, entry.id, self._text(entry), postings)
+
+    def _amount(self, asset: str, amount: int) -> tuple[str, str]:
+        if asset in UNITS:
+            divisor, unit, digits = UNITS[asset]
+            return f"{Decimal(amount) / divisor:,.{digits}f}", unit
+        digits = self._site.charter.minor_digits
+        return f"{Decimal(amount).scaleb(-digits):,.{digits}f}", asset.partition(":")[2]
+
+    def _account_label(self, account: str) -> str:
+        parts = account.split(":")
+        if parts[0] != "member":
+            return account.replace(":", " ")
+        name = next((member.name for member in self._site.members if member.id == parts[1]), parts[1])
+        return f"{name} {parts[2]}"
+
+    def _text(self, entry: EntryView) -> str:
+        """Returns one line for people: the body's own words where it has some."""
+        body = entry.body
+        if entry.kind in ("hold", "release", "acknowledge"):
+            what = body.get("device") or body.get("alarm")
+            value = f" at {body['value']} until {body['until']}" if "until" in body else ""
+            return f"{body.get('by')}: {entry.kind} {what}{value} ({_words(body, 'reason', 'note')}) -> {body.get('result')}"
+        if "text" in body:
+            return f"{_words(body, 'text')} [{_words(body, 'to', 'state')}]"
+        who = f" {entry.member}" if entry.member else ""
+        return f"{entry.kind}{who} {entry.period}".strip() if entry.period or entry.member else _first_words(body, entry)
+
+
+def _words(body: object, *keys: str) -> str:
+    assert isinstance(body, dict)
+    return next((str(body[key]) for key in keys if body.get(key)), "")  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+
+
+def _first_words(body: object, entry: EntryView) -> str:
+    assert isinstance(body, dict)
+    parts = [f"{key} {value}" for key, value in body.items() if isinstance(value, str | int)]  # pyright: ignore[reportUnknownVariableType]
+    return ", ".join(parts[:4]) or iso(entry.at)
+
+

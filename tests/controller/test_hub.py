@@ -1,0 +1,244 @@
+"""The hub's core through its one entrance, spoken to by a real Sparkplug edge session."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from controller import hub as core
+from controller.commands import AcknowledgeAlarm, Actor, HoldDevice, ReleaseDevice, Role, command_id
+from devices.clock import SLOT_MS, ClockQuality, Instant
+from devices.events import Incoming, LinkDown, LinkUp, Tick
+from devices.model import Commodity, DeviceId, IntervalRecord, Message, RecordQuality, Setpoint, UsagePointId
+from devices.outbox import encode_batch
+from devices.sparkplug import EdgeSession, HostOnline, RebirthRequested, SetpointReceived
+from devices.sparkplug_codec import DataType, Metric
+from optimizer.answer import Cause, Failed
+from tests.controller.scene import CALM, NOW, readings, village
+
+SITE = village()
+OPERATOR = Actor("ana", Role.OPERATOR, "console")
+
+
+class Village:
+    """A hub and one edge node, with the wire between them in hand."""
+
+    def __init__(self) -> None:
+        config = core.HubConfig(SITE, epoch=7, cycle_ms=1_000, period_ms=1_000, floor_ms=0, replan_ms=900_000)
+        self.now = NOW
+        self.hub = core.start(config, NOW)
+        self.edge = EdgeSession(SITE.id, "gw-1")
+        self.seen: list[core.Effect] = []
+        self.ids = 0
+        self.step(LinkUp())
+        self.born = {
+            DeviceId(device): [Metric(name, DataType.DOUBLE, value) for name, value in points.items()]
+            for device, points in CALM.items()
+        }
+        self.born[DeviceId("records")] = [Metric("Records/batch", DataType.BYTES, None)]
+        self.edge.will(self.now)
+        for message in self.edge.birth(self.now, self.born):
+            self.receive(message)
+
+    def step(self, event: core.Event) -> list[core.Effect]:
+        self.hub, effects = core.step(self.hub, event, self.now)
+        self.seen += effects
+        return effects
+
+    def receive(self, message: Message) -> list[core.Effect]:
+        return self.step(Incoming(message.topic, message.payload))
+
+    def report(self, **changes: dict[str, float | None]) -> None:
+        for device, points in CALM.items():
+            values: dict[str, float | None] = {**points, **changes.get(device.replace("-", "_"), {})}
+            self.receive(self.edge.data(readings(device, values, self.now)))
+
+    def pass_ms(self, milliseconds: int) -> list[core.Effect]:
+        """Lets time pass second by second, with a report each."""
+        effects: list[core.Effect] = []
+        for _ in range(milliseconds // 1_000):
+            self.now = Instant(self.now + 1_000)
+            self.report()
+            effects += self.step(Tick())
+        return effects
+
+    def setpoints(self, effects: list[core.Effect]) -> list[Setpoint]:
+        found: list[Setpoint] = []
+        for effect in effects:
+            if isinstance(effect, core.Publish):
+                found += [
+                    event.setpoint
+                    for event in self.edge.receive(effect.message, self.now)
+                    if isinstance(event, SetpointReceived)
+                ]
+        return found
+
+    def id(self) -> str:
+        self.ids += 1
+        return command_id(self.now, self.ids)
+
+    def command(self, command: core.Commanded) -> tuple[str, list[core.Effect]]:
+        effects = self.step(command)
+        reply = next(effect for effect in effects if isinstance(effect, core.Reply))
+        return reply.result.code, effects
+
+
+@pytest.fixture
+def place() -> Village:
+    return Village()
+
+
+def test_the_hub_greets_with_its_state(place: Village) -> None:
+    births = [effect.message for effect in place.seen if isinstance(effect, core.Publish)]
+    assert births[0].topic.startswith("spBv1.0/STATE/")
+    assert [event for event in place.edge.receive(births[0], NOW) if event == HostOnline(True)]
+
+
+def test_readings_become_setpoints_with_epoch_lifetime_and_reason(place: Village) -> None:
+    place.report()
+    sent = place.setpoints(place.step(Tick()))
+    battery = next(setpoint for setpoint in sent if setpoint.device == "battery-1")
+    assert battery.value == -10_000
+    assert battery.epoch == 7
+    assert battery.valid_ms == 60_000
+    assert battery.fallback == 0.0
+    assert "follow" in battery.reason
+    assert len({setpoint.sequence for setpoint in sent}) == len(sent)
+
+
+def test_an_unchanged_setpoint_is_renewed_at_a_third_of_its_life(place: Village) -> None:
+    place.report()
+    place.step(Tick())
+    renewed = place.setpoints(place.pass_ms(40_000))
+    battery = [setpoint for setpoint in renewed if setpoint.device == "battery-1"]
+    assert len(battery) == 2
+
+
+def test_a_gap_in_the_sequence_asks_for_a_rebirth(place: Village) -> None:
+    place.edge.data(readings("grid-1", dict(CALM["grid-1"]), place.now))  # lost on the way
+    place.receive(place.edge.data(readings("grid-1", dict(CALM["grid-1"]), place.now)))
+    place.now = Instant(place.now + 3_000)
+    wanted = [effect.message for effect in place.step(Tick()) if isinstance(effect, core.Publish)]
+    assert any(
+        isinstance(event, RebirthRequested) for message in wanted for event in place.edge.receive(message, place.now)
+    )
+
+
+def test_death_makes_everything_of_the_node_stale_and_one_alarm(place: Village) -> None:
+    place.pass_ms(20_000)
+    place.receive(place.edge.death(place.now))
+    effects: list[core.Effect] = []
+    for _ in range(3):
+        place.now = Instant(place.now + 1_000)
+        effects += place.step(Tick())
+    alarms = {alarm.condition.id for alarm in place.hub.alarms.standing if alarm.condition.priority != "low"}
+    assert alarms == {"gateway.gw-1"}
+    assert place.hub.decisions[DeviceId("battery-1")].value == 0.0
+
+
+def test_a_silent_device_is_an_alarm_that_clears_by_itself(place: Village) -> None:
+    place.pass_ms(20_000)
+    silent = {device: points for device, points in CALM.items() if device != "tank-1"}
+    for _ in range(10):
+        place.now = Instant(place.now + 1_000)
+        for device, points in silent.items():
+            place.receive(place.edge.data(readings(device, dict(points), place.now)))
+        place.step(Tick())
+    assert place.hub.alarms.get("offline.tank-1") is not None
+    place.pass_ms(30_000)
+    alarm = place.hub.alarms.get("offline.tank-1")
+    assert alarm is not None
+    assert alarm.state == "returned-unacknowledged"
+
+
+def test_records_are_accepted_once_and_never_raise(place: Village) -> None:
+    start = Instant(NOW - NOW % SLOT_MS)
+    record = IntervalRecord(
+        UsagePointId("home-01"), Commodity.ENERGY, 1, 1, start, Instant(start + SLOT_MS), 10, 20, 0, 0,
+        RecordQuality.MEASURED, ClockQuality.SYNCHRONISED,
+    )  # fmt: skip
+    sent = place.receive(place.edge.data_bytes(DeviceId("records"), "Records/batch", encode_batch([record]), place.now))
+    assert [effect.records for effect in sent if isinstance(effect, core.Accept)] == [(record,)]
+    place.receive(place.edge.data_bytes(DeviceId("records"), "Records/batch", b"[1,[[]]]", place.now))
+    assert place.hub.bad_batches == 1
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"\xff" * 50, b"{" * 10_000, bytes(300_000), b"[NaN]"], ids=["empty", "ff", "deep", "big", "nan"]
+)
+@pytest.mark.parametrize(
+    "topic", ["spBv1.0/village/DDATA/gw-1/grid-1", "spBv1.0/village", "vda5050/v2/atoll/robot-1/state", "x", ""]
+)
+def test_nothing_on_the_wire_raises(place: Village, topic: str, payload: bytes) -> None:
+    place.step(Incoming(topic, payload))
+    place.pass_ms(2_000)
+
+
+def hold(place: Village, **changes: object) -> core.Commanded:
+    command = HoldDevice(place.id(), OPERATOR, "pump-1", 1.0, Instant(place.now + 600_000), "flush the pipe")
+    return core.Commanded(replace(command, **changes))  # type: ignore[arg-type]
+
+
+def test_a_hold_acts_at_once_is_audited_and_expires(place: Village) -> None:
+    place.report()
+    place.step(Tick())
+    code, effects = place.command(hold(place, until=Instant(place.now + 5_000)))
+    assert code == "ok"
+    assert [effect.kind for effect in effects if isinstance(effect, core.Audit)] == ["hold"]
+    later = place.pass_ms(1_000)
+    assert next(s for s in place.setpoints(later) if s.device == "pump-1").value == 1.0
+    assert place.hub.decisions[DeviceId("pump-1")].reason.startswith("operator: ana")
+    place.pass_ms(6_000)
+    assert not place.hub.holds
+    assert any(isinstance(effect, core.Audit) and effect.kind == "hold-expired" for effect in place.seen)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"actor": Actor("eve", Role.VIEWER, "console")}, "forbidden"),
+        ({"device": "pump-9"}, "unknown-device"),
+        ({"device": "home-01"}, "not-writable"),
+        ({"value": 2.0}, "out-of-range"),
+        ({"reason": "  "}, "no-reason"),
+        ({"until": NOW}, "bad-expiry"),
+        ({"until": Instant(NOW + 25 * 3_600_000)}, "bad-expiry"),
+        ({"id": "1"}, "bad-id"),
+    ],
+)
+def test_a_hold_that_may_not_be_is_refused_with_a_code(place: Village, changes: dict[str, object], code: str) -> None:
+    seen, _ = place.command(hold(place, **changes))
+    assert seen == code
+    assert not place.hub.holds
+
+
+def test_a_repeated_command_does_nothing_twice(place: Village) -> None:
+    command = hold(place)
+    place.command(command)
+    _, effects = place.command(command)
+    assert not [effect for effect in effects if isinstance(effect, core.Audit)]
+
+
+def test_release_and_acknowledge_say_what_they_found(place: Village) -> None:
+    assert place.command(core.Commanded(ReleaseDevice(place.id(), OPERATOR, "pump-1", "x")))[0] == "not-held"
+    place.command(hold(place))
+    assert place.command(core.Commanded(ReleaseDevice(place.id(), OPERATOR, "pump-1", "x")))[0] == "ok"
+    assert place.command(core.Commanded(AcknowledgeAlarm(place.id(), OPERATOR, "none")))[0] == "unknown-alarm"
+
+
+def test_a_plan_is_asked_for_once_and_a_failure_leaves_the_rules(place: Village) -> None:
+    asked = [effect for effect in place.pass_ms(3_000) if isinstance(effect, core.AskPlan)]
+    assert len(asked) == 1
+    place.step(core.PlanAnswered(asked[0].request, Failed(Cause.TIMEOUT, "20 s are over")))
+    assert "rules only" in place.hub.planning.status
+    assert "20 s are over" in place.hub.planning.status
+    place.step(core.PlanAnswered(99, Failed(Cause.CRASH, "a late answer to another question")))
+    again = [effect for effect in place.pass_ms(301_000) if isinstance(effect, core.AskPlan)]
+    assert len(again) == 1
+
+
+def test_nothing_is_sent_while_the_link_is_down(place: Village) -> None:
+    place.report()
+    place.step(LinkDown("broker gone"))
+    assert not place.setpoints(place.step(Tick()))
