@@ -66,7 +66,7 @@ class VillageFleet:
     def receive(self, message: Message) -> None:
         """Hands a message to the vehicle that its topic names."""
         for vehicle in self.vehicles:
-            if message.topic.startswith(vehicle.topic_prefix):
+            if vehicle.concerns(message.topic):
                 vehicle.receive(message, Instant(self.village.at))
 
     def messages(self) -> list[Message]:

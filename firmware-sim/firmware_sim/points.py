@@ -93,11 +93,14 @@ def _grid(village: Village) -> Mapping[str, Getter]:
 
 
 def _meter(village: Village, meter: Meter) -> Mapping[str, Getter]:
+    def since() -> int:
+        return 0 if meter.stuck else village.at - village.segment
+
     def imported() -> int:
-        return (meter.imported + max(meter.net_w, 0) * (village.at - village.segment)) // HOUR_MS
+        return (meter.imported + max(meter.net_w, 0) * since()) // HOUR_MS
 
     def exported() -> int:
-        return (meter.exported + max(-meter.net_w, 0) * (village.at - village.segment)) // HOUR_MS
+        return (meter.exported + max(-meter.net_w, 0) * since()) // HOUR_MS
 
     def connected_v() -> float:
         return volts(village) if meter.connected else 0.0

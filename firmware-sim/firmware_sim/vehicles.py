@@ -1,65 +1,87 @@
-"""A robot or drone on the wire: VDA 5050 2.1, thin, driving the body along released nodes.
+"""A robot or drone: the protocol of `devices.vda5050.VehicleSession` driving a body along released nodes.
 
-Topics `vda5050/v2/atoll/<device>/...`. State goes out on every event and at least every 30 s. A vehicle without
-orders charges on its dock by itself. Actions: `irrigate` (`water_l`, `duration_ms`), `pick`, `drop`, `dropParcel`,
-`wait` (`duration_ms`), `startCharging`, `stopCharging`; instant: `cancelOrder`, `stateRequest`, `factsheetRequest`,
-`startCharging`, `stopCharging`.
+Interface `vda5050`, manufacturer `atoll`, serial = device id, map `site`. Without orders a vehicle charges on its dock
+by itself. Node actions: `irrigate` (`water_l`, `duration_ms`), `pick`, `drop`, `dropParcel`, `wait` (`duration_ms`),
+`startCharging`, `stopCharging`; the last two also as instant actions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, cast
 
-from devices.bounded_json import BadJson, JsonValue, compact, parse
-from devices.clock import MINUTE_MS, SECOND_MS, Instant, iso
+from devices.bounded_json import JsonValue
+from devices.clock import MINUTE_MS, SECOND_MS, Instant
 from devices.model import DeviceKind, DeviceSpec, Message
+from devices.vda5050 import (
+    Action,
+    Address,
+    AgvPosition,
+    BatteryState,
+    Condition,
+    Progress,
+    VehicleError,
+    VehicleSession,
+    vehicle,
+)
+from devices.vda5050_factsheet import (
+    ActionScope,
+    AgvAction,
+    Factsheet,
+    MaxArrayLens,
+    MaxStringLens,
+    PhysicalParameters,
+    ProtocolFeatures,
+    ProtocolLimits,
+    Timing,
+    TypeSpecification,
+)
+from devices.vda5050_values import ErrorLevel
 from firmware_sim.body import Body
 from firmware_sim.machines import NEVER
-from firmware_sim.order_state import dump_order, restore_order
-from firmware_sim.orders import FAILED, FINISHED, RUNNING, WAITING, Action, BadOrder, Order, Stop, parse_actions
 from firmware_sim.state import ForeignState, dump, restore
 from firmware_sim.village import Dock
 from firmware_sim.water import Water
 
-VERSION: Final = "2.1.0"
+INTERFACE: Final = "vda5050"
 MANUFACTURER: Final = "atoll"
-STATE_MS: Final = 30 * SECOND_MS
+MAP: Final = "site"
+DOCK: Final = "dock"
 MOVING_STATE_MS: Final = 10 * SECOND_MS
-OUTBOX_MAX: Final = 1000
-ORDER_ACTIONS: Final = ("irrigate", "pick", "drop", "dropParcel", "wait", "startCharging", "stopCharging")
-INSTANT_ACTIONS: Final = ("cancelOrder", "stateRequest", "factsheetRequest", "startCharging", "stopCharging")
-DURATIONS_MS: Final = {"irrigate": 30 * MINUTE_MS}
-HANDLING_MS: Final = MINUTE_MS
+CHARGING_ACTIONS: Final = ("startCharging", "stopCharging")
+DURATION_MS: Final = {
+    "irrigate": 30 * MINUTE_MS,
+    "pick": MINUTE_MS,
+    "drop": MINUTE_MS,
+    "dropParcel": MINUTE_MS,
+    "wait": MINUTE_MS,
+}
+"""Node actions that take time, and how long where the order does not say."""
+SERVED_SHARE: Final = 0.98
+"""An irrigation that got less of its water has failed."""
 BODY: Final = ("x", "y", "theta", "charging", "leg", "work_until", "work_flow", "driven_m")
 
 
 @dataclass(slots=True)
 class Vehicle:
-    """One vehicle: body, order, and what it has to say."""
+    """One vehicle: session, body, and what it has to say."""
 
     spec: DeviceSpec
     body: Body
-    topic_prefix: str
-    next_state: Instant
-    order: Order = field(default_factory=Order)
-    instant: list[Action] = field(default_factory=list[Action])
+    session: VehicleSession
     working: Action | None = None
-    errors: list[dict[str, JsonValue]] = field(default_factory=list[dict[str, JsonValue]])
+    complaint: VehicleError | None = None
     silent: bool = False
-    headers: dict[str, int] = field(default_factory=dict[str, int])
+    told_at: int = 0
     outbox: list[Message] = field(default_factory=list[Message])
-    leg_begun_m: float = 0.0
 
     @classmethod
     def of(cls, spec: DeviceSpec, dock: Dock, water: Water, now: Instant) -> Vehicle:
         """Returns a vehicle on its dock; its birth messages wait in the outbox."""
-        prefix = f"vda5050/v2/{MANUFACTURER}/{spec.id}/"
-        vehicle = cls(spec, Body.of(spec, dock, water, now), prefix, now)
-        vehicle.order.last_node = "dock"
-        vehicle.link_up(now)
-        return vehicle
+        body = Body.of(spec, dock, water, now)
+        made = cls(spec, body, session_of(spec, body, Progress(lastNodeId=DOCK)))
+        made.link_up(now)
+        return made
 
     # -- wire --------------------------------------------------------------------------------------------------
 
@@ -70,91 +92,52 @@ class Vehicle:
 
     def subscriptions(self) -> list[tuple[str, int]]:
         """Returns its topics."""
-        return [(self.topic_prefix + "order", 0), (self.topic_prefix + "instantActions", 0)]
+        return self.session.subscriptions()
 
     def will(self) -> Message:
         """Returns what the broker says when the connection breaks."""
-        return self._connection("CONNECTIONBROKEN", Instant(self.body.at))
+        return self.session.will(Instant(self.body.at))
 
     def link_up(self, now: Instant) -> None:
         """Queues connection, factsheet and state."""
-        self._say(self._connection("ONLINE", now))
-        self._say(self._factsheet(now))
+        self._say(self.session.online(now))
         self._tell(now)
 
     def farewell(self, now: Instant) -> Message:
         """Returns the connection message of an orderly leave."""
-        return self._connection("OFFLINE", now)
+        return self.session.offline(now)
 
     def take_messages(self) -> list[Message]:
         """Returns and forgets what it wants published."""
         messages, self.outbox = self.outbox, []
         return messages
 
+    def concerns(self, topic: str) -> bool:
+        """Returns whether a topic is one of this vehicle's."""
+        return self.session.address.kind(topic) is not None
+
     def receive(self, message: Message, now: Instant) -> None:
-        """Takes an order or instant actions; what is wrong with them becomes an error in the state."""
-        name = message.topic.removeprefix(self.topic_prefix)
-        if self.silent or name not in ("order", "instantActions"):
+        """Takes an order or instant actions; what is wrong with them stands as an error in the state."""
+        if self.silent:
             return
-        document: dict[str, JsonValue] = {}
-        try:
-            document = _document(message.payload)
-            if name == "order":
-                self._take_order(document)
-            else:
-                self._take_instant(document, now)
-        except BadOrder as error:
-            self._error(error.kind, str(error), document)
+        for event in self.session.receive(message.topic, message.payload, now):
+            match event:
+                case vehicle.OrderAccepted():
+                    self.complaint = None
+                case vehicle.OrderCancelled():
+                    self.body.stop()
+                    self.working = None
+                case vehicle.ActionRequested(action):
+                    self._at_once(action)
+                case vehicle.Answer(answer):
+                    self._say([answer])
+                case vehicle.Refused():
+                    pass  # the session has put it into the state
+        if self.session.paused and self.body.leg is not None:
+            self.body.stop()
         self._go_on()
-        self._tell(now)
-
-    def _take_order(self, document: Mapping[str, JsonValue]) -> None:
-        if self.body.empty:
-            raise BadOrder("orderError", "the battery is empty")
-        fresh = self.order.id != document.get("orderId")
-        if self.order.take(document, ORDER_ACTIONS):
-            self.errors = [error for error in self.errors if error["errorLevel"] == "FATAL"]
-            if fresh:
-                self.instant = []
-                first = self.order.stops[0]
-                if first.x is None or abs(first.x - self.body.x) + abs(first.y or 0 - self.body.y) < 1:
-                    self.order.reach()
-
-    def _take_instant(self, document: Mapping[str, JsonValue], now: Instant) -> None:
-        table: dict[str, JsonValue] = dict(document)
-        for action in parse_actions(table, ()):
-            if any(known.id == action.id for known in self.instant):
-                continue
-            self.instant = [*self.instant[-20:], action]
-            if action.type not in INSTANT_ACTIONS:
-                action.status, action.result = FAILED, f"not supported: {', '.join(INSTANT_ACTIONS)}"
-            elif action.type == "cancelOrder":
-                self._cancel(action)
-            elif action.type == "factsheetRequest":
-                self._say(self._factsheet(now))
-                action.status = FINISHED
-            elif action.type == "stateRequest":
-                action.status = FINISHED
-            else:
-                self._charging(action)
-
-    def _cancel(self, action: Action) -> None:
-        if self.order.over:
-            action.status, action.result = FAILED, "no order to cancel"
-            self._error("noOrderToCancel", "no order to cancel", {"actionId": action.id})
-            return
-        self.body.stop()
-        self.working = None
-        self.order.cancel()
-        action.status = FINISHED
-
-    def _charging(self, action: Action) -> None:
-        start = action.type == "startCharging"
-        if start and not self.body.docked:
-            action.status, action.result = FAILED, "not on the dock"
-            return
-        self.body.charge(start)
-        action.status = FINISHED
+        if self.session.state_due(now):
+            self._tell(now)
 
     # -- time ---------------------------------------------------------------------------------------------------
 
@@ -165,167 +148,105 @@ class Vehicle:
     def next_deadline(self) -> Instant:
         """Returns when a leg or job ends or the next state is due."""
         leg = self.body.leg
-        return Instant(min(self.next_state, self.body.work_until, leg[5] if leg is not None else NEVER))
+        moving = (leg[5], self.told_at + MOVING_STATE_MS) if leg is not None else ()
+        return Instant(min(self.session.next_deadline(), self.body.work_until, *moving))
 
     def advance(self, now: Instant) -> None:
         """Moves the body up to `now` and starts what comes next."""
         was_empty = self.body.empty
         self.body.advance(now)
-        changed = self._go_on()
-        if self.body.empty and not was_empty:
-            self._error("batteryEmpty", "the battery is empty", {}, level="FATAL")
-            self.order.cancel()
-            changed = True
-        if not self.body.empty and was_empty:
-            self.errors = [error for error in self.errors if error["errorType"] != "batteryEmpty"]
-        if changed or now >= self.next_state:
+        if was_empty is not self.body.empty:
+            self._flat(self.body.empty)
+        self._go_on()
+        moving = self.body.leg is not None and now - self.told_at >= MOVING_STATE_MS
+        if moving or self.session.state_due(now):
             self._tell(now)
 
-    def _go_on(self) -> bool:
-        """Ends and starts actions and legs until the body is busy or nothing is left; True if anything changed."""
-        changed = False
-        while not self.body.busy and not self.body.empty:
+    def _flat(self, empty: bool) -> None:
+        """The pack ran flat or holds something again."""
+        self.complaint = (
+            VehicleError("batteryEmpty", ErrorLevel.FATAL, errorDescription="the battery is empty") if empty else None
+        )
+        if empty and self.working is not None:
+            self.session.action_ended(self.working.actionId, failed=True, result="battery empty")
+            self.working = None
+        self.session.touch()
+
+    def _go_on(self) -> None:
+        """Ends and starts actions and legs until the body is busy or nothing is left."""
+        session, body = self.session, self.body
+        while not body.busy and not body.empty:
             if self.working is not None:
                 self._finish(self.working)
                 self.working = None
-            elif self.order.stops and self.order.stops[0].released and self._at(self.order.stops[0]):
-                self.order.reach()
-            elif (action := next((a for a in self.order.here if a.status == WAITING), None)) is not None:
-                self._begin(action)
-            elif self.order.stops and self.order.stops[0].released:
-                stop = self.order.stops[0]
-                self.leg_begun_m = self.body.driven_m
-                self.body.charge(True)
-                self.body.go(stop.x or 0.0, stop.y or 0.0)
+                continue
+            pending = session.pending_actions()
+            if pending:
+                self._begin(pending[0])
+                continue
+            target = session.target()
+            if target is None:
+                return
+            edge, node = target
+            place = node.nodePosition
+            if edge is None or place is None or (place.x == body.x and place.y == body.y):
+                session.arrived()
             else:
-                return changed
-            changed = True
-        return changed
-
-    def _at(self, stop: Stop) -> bool:
-        here = all(action.over for action in self.order.here)
-        return here and (stop.x is None or (stop.x == self.body.x and stop.y == self.body.y))
+                body.charge(True)
+                body.go(place.x, place.y)
+                session.touch()
 
     def _begin(self, action: Action) -> None:
-        if action.type in ("startCharging", "stopCharging"):
-            self._charging(action)
-            return
-        action.status = RUNNING
-        default = DURATIONS_MS.get(action.type, HANDLING_MS)
-        duration = action.number("duration_ms", "durationMs", default=default)
-        water_l = action.number("water_l", "waterL", default=0.0) if action.type == "irrigate" else 0.0
-        self.body.work(round(duration), water_l)
-        self.working = action
+        kind = action.actionType
+        if kind in CHARGING_ACTIONS:
+            self._at_once(action)
+        elif kind not in DURATION_MS:
+            self.session.action_ended(action.actionId, failed=True, result="not supported")
+        else:
+            duration = number(action, "duration_ms", DURATION_MS[kind])
+            self.body.work(round(duration), number(action, "water_l", 0.0) if kind == "irrigate" else 0.0)
+            self.session.action_started(action.actionId)
+            self.working = action
+
+    def _at_once(self, action: Action) -> None:
+        start = action.actionType == "startCharging"
+        if action.actionType not in CHARGING_ACTIONS:
+            self.session.action_ended(action.actionId, failed=True, result="not supported")
+        elif start and not self.body.docked:
+            self.session.action_ended(action.actionId, failed=True, result="not on the dock")
+        else:
+            self.body.charge(start)
+            self.session.action_ended(action.actionId)
 
     def _finish(self, action: Action) -> None:
-        action.status = FINISHED
-        if action.type != "irrigate":
+        wanted, got = number(action, "water_l", 0.0), self.body.used_water_l()
+        if action.actionType != "irrigate" or wanted <= 0:
+            self.session.action_ended(action.actionId)
             return
-        wanted, got = action.number("water_l", "waterL", default=0.0), self.body.used_water_l()
-        action.result = f"{min(got, wanted):.0f} of {wanted:.0f} L"
-        if got < 0.98 * wanted:
-            action.status = FAILED
-            self._error("irrigationShort", f"the tank gave {action.result}", {"actionId": action.id}, level="WARNING")
+        short = got < SERVED_SHARE * wanted
+        self.session.action_ended(action.actionId, failed=short, result=f"{min(got, wanted):.0f} of {wanted:.0f} L")
 
     # -- messages -----------------------------------------------------------------------------------------------
 
-    def _header(self, topic: str, now: Instant) -> dict[str, JsonValue]:
-        number = self.headers[topic] = (self.headers.get(topic, -1) + 1) % (1 << 32)
-        return {
-            "headerId": number,
-            "timestamp": iso(now) if now % 1000 else iso(now).replace("Z", ".000Z"),
-            "version": VERSION,
-            "manufacturer": MANUFACTURER,
-            "serialNumber": self.spec.id,
-        }
-
-    def _connection(self, state: str, now: Instant) -> Message:
-        document = {**self._header("connection", now), "connectionState": state}
-        return Message(self.topic_prefix + "connection", compact(document), 1, retain=True)
-
-    def _error(self, kind: str, text: str, references: Mapping[str, JsonValue], level: str = "WARNING") -> None:
-        names = ("headerId", "orderId", "orderUpdateId", "actionId")
-        found: list[JsonValue] = [
-            {"referenceKey": name, "referenceValue": str(references[name])} for name in names if name in references
-        ]
-        error: dict[str, JsonValue] = {"errorType": kind, "errorLevel": level, "errorDescription": text}
-        self.errors = [*self.errors[-9:], {**error, "errorReferences": found}]
-
-    def _say(self, message: Message) -> None:
+    def _say(self, messages: list[Message]) -> None:
         if not self.silent:
-            self.outbox = [*self.outbox[-OUTBOX_MAX:], message] if len(self.outbox) > OUTBOX_MAX else self.outbox
-            self.outbox.append(message)
+            self.outbox.extend(messages)
 
     def _tell(self, now: Instant) -> None:
         """Queues the state."""
-        self.next_state = Instant(now + (MOVING_STATE_MS if self.body.leg is not None else STATE_MS))
-        if self.silent:
-            return
-        body, order = self.body, self.order
-        charging = body.dock.wanted_w > body.nature.idle_w
-        actions = [action.state() for action in (*order.actions, *self.instant)]
-        document: dict[str, JsonValue] = {
-            **self._header("state", now),
-            "orderId": order.id,
-            "orderUpdateId": order.update,
-            "lastNodeId": order.last_node,
-            "lastNodeSequenceId": order.last_sequence,
-            "nodeStates": [stop.node_state() for stop in order.stops],
-            "edgeStates": [stop.edge_state() for stop in order.stops if stop.edge_id],
-            "agvPosition": {
-                "x": round(body.x, 3),
-                "y": round(body.y, 3),
-                "theta": round(body.theta, 4),
-                "mapId": "site",
-                "positionInitialized": True,
-            },
-            "driving": body.leg is not None,
-            "distanceSinceLastNode": round(body.driven_m - self.leg_begun_m, 2),
-            "actionStates": list[JsonValue](actions),
-            "batteryState": {
-                "batteryCharge": round(body.cells.soc * 100, 2),
-                "charging": charging,
-                "reach": int(body.range_m),
-            },
-            "operatingMode": "AUTOMATIC",
-            "errors": list[JsonValue](self.errors),
-            "safetyState": {"eStop": "NONE", "fieldViolation": False},
-        }
-        self._say(Message(self.topic_prefix + "state", compact(document)))
-
-    def _factsheet(self, now: Instant) -> Message:
-        drone = self.spec.kind is DeviceKind.DRONE
-        scopes = dict.fromkeys(INSTANT_ACTIONS, "INSTANT") | dict.fromkeys(ORDER_ACTIONS, "NODE")
-        actions: list[JsonValue] = [{"actionType": kind, "actionScopes": [scope]} for kind, scope in scopes.items()]
-        document: dict[str, JsonValue] = {
-            **self._header("factsheet", now),
-            "typeSpecification": {
-                "seriesName": f"atoll simulated {self.spec.kind}",
-                "agvKinematic": "OMNI" if drone else "DIFF",
-                "agvClass": "CARRIER",
-                "maxLoadMass": 2.0 if drone else 80.0,
-                "localizationTypes": ["NATURAL"],
-                "navigationTypes": ["AUTONOMOUS"],
-            },
-            "physicalParameters": {
-                "speedMin": 0.0,
-                "speedMax": self.body.nature.speed_mps,
-                "accelerationMax": 1.0,
-                "decelerationMax": 1.0,
-                "heightMax": 1.0,
-                "width": 0.8,
-                "length": 1.2,
-            },
-            "protocolLimits": {
-                "maxStringLens": {},
-                "maxArrayLens": {},
-                "timing": {"minOrderInterval": 0.5, "minStateInterval": 0.1, "defaultStateInterval": 30.0},
-            },
-            "protocolFeatures": {"optionalParameters": [], "agvActions": actions},
-            "agvGeometry": {},
-            "loadSpecification": {},
-        }
-        return Message(self.topic_prefix + "factsheet", compact(document), 0, retain=True)
+        body = self.body
+        self.told_at = now
+        condition = Condition(
+            AgvPosition(round(body.x, 3), round(body.y, 3), round(body.theta, 4), MAP, True),
+            BatteryState(
+                round(body.cells.soc * 100, 2),
+                charging=body.dock.wanted_w > body.nature.idle_w,
+                reach=float(round(body.range_m)),
+            ),
+            driving=body.leg is not None,
+            errors=() if self.complaint is None else (self.complaint,),
+        )
+        self._say([self.session.state(condition, now)])
 
     # -- state file ---------------------------------------------------------------------------------------------
 
@@ -333,10 +254,9 @@ class Vehicle:
         """Returns what must survive a restart."""
         return {
             "body": dump(self.body, BODY) | {"energy": self.body.cells.energy},
-            "order": dump_order(self.order),
-            "working": None if self.working is None else self.working.id,
+            "progress": self.session.progress().to_json(),
+            "working": None if self.working is None else self.working.actionId,
             "used_from": self.body.work_start_irrigated,
-            "headers": self.headers,
         }
 
     def restore(self, saved: object, now: Instant) -> None:
@@ -347,7 +267,7 @@ class Vehicle:
         """
         if not isinstance(saved, dict):
             raise ForeignState(f"saved state lacks vehicle {self.spec.id}: delete the state file to start anew")
-        table = cast("dict[str, object]", saved)
+        table = cast("dict[str, JsonValue]", saved)
         body = self.body
         restore(body, BODY, table.get("body"))
         restore(body.cells, ("energy",), table.get("body"))
@@ -357,25 +277,46 @@ class Vehicle:
         body.at = now
         body.water.irrigation += body.work_flow
         body.work_start_irrigated = cast("int", table.get("used_from", 0))
-        self.order = restore_order(table.get("order"))
-        working = table.get("working")
-        self.working = next((action for action in self.order.actions if action.id == working), None)
-        self.headers = cast("dict[str, int]", table.get("headers", {}))
+        try:
+            progress = Progress.from_json(table.get("progress"))
+        except ValueError as error:
+            raise ForeignState(f"saved order of {self.spec.id}: {error}: delete the state file") from error
+        self.session = session_of(self.spec, body, progress)
+        self.working = next((action for action in progress.here if action.actionId == table.get("working")), None)
         self.outbox = []
         body.settle_power()
         self.link_up(now)
 
 
-def _document(payload: bytes) -> dict[str, JsonValue]:
-    """Returns the message as an object.
+def number(action: Action, name: str, default: float) -> float:
+    """Returns a parameter as a number >= 0, the default where it is none."""
+    value = action.parameter(name)
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return default
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < NEVER:
+        return default
+    return value
 
-    Raises:
-        BadOrder: it is no VDA 5050 2.x message.
-    """
-    try:
-        document = parse(payload)
-    except BadJson as error:
-        raise BadOrder("validationError", str(error)) from None
-    if not isinstance(document, dict) or not str(document.get("version", "")).startswith("2."):
-        raise BadOrder("validationError", "no VDA 5050 2.x message")
-    return document
+
+def session_of(spec: DeviceSpec, body: Body, progress: Progress) -> VehicleSession:
+    """Returns a session for this vehicle that goes on from `progress`."""
+    drone = spec.kind is DeviceKind.DRONE
+    actions = [AgvAction(kind, (ActionScope.NODE,)) for kind in DURATION_MS]
+    actions += [AgvAction(kind, (ActionScope.NODE, ActionScope.INSTANT)) for kind in CHARGING_ACTIONS]
+    factsheet = Factsheet(
+        TypeSpecification(
+            f"atoll simulated {spec.kind}",
+            "OMNI" if drone else "DIFF",
+            "CARRIER",
+            2.0 if drone else 80.0,
+            ("NATURAL",),
+            ("AUTONOMOUS",),
+        ),
+        PhysicalParameters(0.0, body.nature.speed_mps, 1.0, 1.0, 1.0, 0.8, 1.2),
+        ProtocolLimits(MaxStringLens(), MaxArrayLens(), Timing(0.5, 0.1, 30.0)),
+        ProtocolFeatures((), tuple(actions)),
+    )
+    return VehicleSession(Address(INTERFACE, MANUFACTURER, spec.id), factsheet, progress)

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from firmware_sim.build import build_village
-from firmware_sim.bus import make_device
-from firmware_sim.images import Device
-from firmware_sim.points import getters
-from firmware_sim.profiles import Profiles
-from firmware_sim.village import Village
 
 from devices.clock import HOUR_MS, MINUTE_MS, Instant
 from devices.drivers import Driver, SunspecDriver
 from devices.model import POINTS, BusFault, DeviceKind, DeviceSpec
 from devices.profile import ProfileDriver, load_profile
 from devices.sunspec import Scan
+from firmware_sim.build import build_village
+from firmware_sim.bus import make_device
+from firmware_sim.images import Device
+from firmware_sim.points import getters
+from firmware_sim.profiles import Profiles
+from firmware_sim.village import Village
 
 MOVING = (DeviceKind.ROBOT, DeviceKind.DRONE)
 

@@ -4,11 +4,11 @@ import struct
 from collections.abc import Sequence
 
 import pytest
-from firmware_sim.mbap import BrokenFrame, Stream
 from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.model import BusFault
+from firmware_sim.mbap import BrokenFrame, Stream
 
 
 class Units:
