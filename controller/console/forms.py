@@ -74,6 +74,8 @@ def _id_problems(form: Mapping[str, str]) -> list[Problem]:
 
 
 def _value_problems(value: float | None, point: Writable) -> list[Problem]:
+    if point.unit == "on/off":
+        return [] if value in (0.0, 1.0) else [Problem("value", "Value: 1 for on or 0 for off.")]
     if value is not None and point.low <= value <= point.high:
         return []
     seen = "this is not a number" if value is None else f"{value:g} is outside"

@@ -246,6 +246,16 @@ def test_one_wrong_field_is_refused(field: str, text: str) -> None:
     assert village.commands == []
 
 
+def test_a_switch_is_on_or_off() -> None:
+    village = Village(4)
+    one = operator(village)
+    page = one.get("/devices/pump-1").text
+    assert page.count("<option") == 2
+    good = hidden(page, "/devices/pump-1/hold") | {"minutes": "5", "reason": "a test"}
+    assert one.post("/devices/pump-1/hold", data=good | {"value": "0.5"}, headers=ORIGIN).status_code == 422
+    assert one.post("/devices/pump-1/hold", data=good | {"value": "1"}, headers=ORIGIN).status_code == 200
+
+
 def test_what_cannot_be_held_is_refused() -> None:
     village = Village(4)
     one = operator(village)
