@@ -65,19 +65,22 @@ def collisions(problem: Problem, layout: Layout, x: FloatArray, *, everywhere: b
     """Returns the columns to close because a solution uses two flows at once that exclude each other.
 
     Import and export earn on paper, charge and discharge burn energy in the losses, and no mode can say
-    discharging into export. The smaller flow of each pair is closed: netting the solution shows that a plan is
-    left. With `everywhere`, one side is closed in every slot, so that nothing can collide any more.
+    discharging into export. Flows are netted in this order and the smaller one is closed, so the netted
+    solution stays a plan. With `everywhere`, one side is closed in every slot: nothing can collide any more.
     """
     load = layout.load
     bought, sold = x[load.bought] + x[load.bought_over], x[load.sold] + x[load.sold_over]
     imports, exports = [load.bought, load.bought_over], [load.sold, load.sold_over]
     closed = _smaller(bought, sold, imports, exports, everywhere=everywhere)
+    sold = np.maximum(sold - bought, 0.0)
     for battery in problem.batteries:
         columns = layout.batteries[battery.id]
-        charge, discharge = x[columns.charge], x[columns.discharge]
-        stored = charge * battery.charge_efficiency * battery.discharge_efficiency
-        closed += _smaller(discharge, sold, [columns.discharge], exports, everywhere=everywhere)
+        discharge = x[columns.discharge]
+        stored = x[columns.charge] * battery.charge_efficiency * battery.discharge_efficiency
         closed += _smaller(stored, discharge, [columns.charge], [columns.discharge], everywhere=everywhere)
+        discharge = np.maximum(discharge - stored, 0.0)
+        closed += _smaller(discharge, sold, [columns.discharge], exports, everywhere=everywhere)
+        sold = np.maximum(sold - discharge, 0.0)
     return np.unique(np.concatenate(closed))
 
 

@@ -39,6 +39,9 @@ _ROUNDS = 5
 _USED = 1e-6
 """A genset that the relaxation runs less than this in every slot is left off."""
 
+_WHOLE = 1e-6
+"""How near an integer must be to a whole number; solvers keep 1e-6 themselves."""
+
 _EXACT = Stop(seconds=None, gap=0.0, nodes=None)
 
 
@@ -137,7 +140,7 @@ def _restricted(
     """Returns the best plan under a restriction, without colliding flows and with duals; None if there is none."""
     model, layout = formulate(problem, blocks=blocks)
     model = restrict(model, layout)
-    solution = engine.run(model, stop, seed)
+    solution = _relaxation_first(model, stop, seed)
     for round_ in range(_ROUNDS):
         if solution.outcome is Outcome.INFEASIBLE:
             return None
@@ -148,11 +151,22 @@ def _restricted(
             closed = collisions(problem, layout, solution.x, everywhere=True)
         model = decided(model, closed, np.zeros(len(closed)))
         stop = _left(stop, solution.seconds)
-        solution = engine.run(model, stop, seed)
+        solution = _relaxation_first(model, stop, seed)
     complete = solution.outcome is Outcome.OPTIMAL
-    if model.integer.any() and solution.outcome is not Outcome.INFEASIBLE:
+    if not len(solution.duals) and solution.outcome is not Outcome.INFEASIBLE:
         solution = engine.run(integers_fixed(model, solution.x), _EXACT, seed)
     return None if solution.outcome is Outcome.INFEASIBLE else _Solved(layout, solution, complete)
+
+
+def _relaxation_first(model: Model, stop: Stop, seed: int) -> Solution:
+    """Returns the linear relaxation's solution where its integers are whole already, as with jobs they mostly are."""
+    solution = engine.run(relaxed(model), replace(_EXACT, seconds=stop.seconds), seed)
+    if solution.outcome is Outcome.INFEASIBLE:
+        return solution
+    integers = solution.x[model.integer]
+    if len(integers) == 0 or np.abs(integers - np.round(integers)).max() < _WHOLE:
+        return solution
+    return replace(engine.run(model, _left(stop, solution.seconds), seed), duals=np.zeros(0))
 
 
 def _pump(problem: Problem, solved: _Solved, seed: int) -> _Solved:

@@ -104,8 +104,8 @@ def test_a_killed_child_is_replaced(planner: Planner) -> None:
     pid = planner.child_pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    assert gone(pid)
-    assert isinstance(ask(planner), Planned)
+    answers = [ask(planner), ask(planner)]  # the first may meet it dying
+    assert isinstance(answers[1], Planned)
     assert planner.child_pid != pid
 
 
@@ -122,7 +122,12 @@ def test_a_child_killed_while_it_works_is_a_crash_and_the_next_question_is_answe
 
 def test_a_stopped_child_is_a_timeout_and_is_killed(tmp_path: Path) -> None:
     note = tmp_path / "pid"
-    program = f"import os, sys; sys.stdin.readline(); open({str(note)!r}, 'w').write(str(os.getpid())); os.kill(os.getpid(), 19)"
+    program = f"""
+import os, pathlib, sys
+sys.stdin.readline()
+pathlib.Path({str(note)!r}).write_text(str(os.getpid()))
+os.kill(os.getpid(), 19)
+"""
     planner = broken(tmp_path, program, timeout_s=2.0)
     failed(ask(planner), Cause.TIMEOUT)
     assert gone(int(note.read_text()))
