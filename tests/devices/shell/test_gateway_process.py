@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -121,35 +121,48 @@ class Hub(threading.Thread):
         self.link.publish(self.session.ack(node, encode_acks(acks), self.clock.now()))
 
 
-def start(tmp_path: Path, broker: str, meter: str) -> subprocess.Popen[str]:
-    arguments = [str(tmp_path), broker, meter, str(POLL_MS)]
-    return subprocess.Popen([sys.executable, "-c", CHILD, *arguments], stdout=subprocess.PIPE, text=True)
+Start = Callable[[], "subprocess.Popen[str]"]
 
 
-def wait_until(condition: object, seconds: float = 30.0) -> None:
+@pytest.fixture
+def start(tmp_path: Path, broker: str, meter: str) -> Iterator[Start]:
+    """Starts gateway processes; none outlives the test."""
+    children: list[subprocess.Popen[str]] = []
+
+    def begin() -> subprocess.Popen[str]:
+        words = [sys.executable, "-c", CHILD, str(tmp_path), broker, meter, str(POLL_MS)]
+        children.append(subprocess.Popen(words, stdout=subprocess.PIPE, text=True))
+        return children[-1]
+
+    yield begin
+    for child in children:
+        child.kill()
+        child.wait()
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
-def test_no_record_is_lost_or_changed_by_kill_9(tmp_path: Path, broker: str, meter: str) -> None:
+def test_no_record_is_lost_or_changed_by_kill_9(tmp_path: Path, broker: str, start: Start) -> None:
     clock, _ = RunClock.start(tmp_path / "run.json", Instant(1_780_272_000_000 // SLOT_MS * SLOT_MS), SPEED)
     hub = Hub(broker, clock)
     hub.start()
     chance = random.Random(3)
     for _ in range(4):
-        gateway = start(tmp_path, broker, meter)
+        gateway = start()
         before = len(hub.records)
         wait_until(lambda before=before: len(hub.records) > before)
         time.sleep(chance.random())
         gateway.send_signal(signal.SIGKILL)
         gateway.wait()
-    gateway = start(tmp_path, broker, meter)
-    second = start(tmp_path, broker, meter)
-    assert second.wait(timeout=20) != 0, "a second gateway on the same directory must not start"
+    gateway = start()
     before = len(hub.records)
     wait_until(lambda: len(hub.records) > before + 2)
+    assert start().wait(timeout=20) == 1, "a second gateway on the same directory must not start"
     gateway.send_signal(signal.SIGTERM)
     assert gateway.wait(timeout=10) == 0
     hub.stopping.set()
