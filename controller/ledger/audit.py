@@ -82,9 +82,9 @@ class LogAudit:
         """Compares the balances table with the sum of all entries."""
         computed = {key: (held.posted, held.pending) for key, held in self.state.balances.items()}
         for key in sorted(stored.keys() | computed.keys()):
-            seen, right = stored.get(key, (0, 0)), computed.get(key, (0, 0))
+            seen, right = stored.get(key), computed.get(key)
             if seen != right:
-                message = f"the table says {seen[0]} (pending {seen[1]}), the entries give {right[0]} ({right[1]})"
+                message = f"the table says {_held(seen)}, the entries give {_held(right)}"
                 self.findings.append(Finding("balances", f"{key[0]} {key[1]}", message))
         if self.state.imbalance():
             self.findings.append(Finding("balances", "all", f"sums differ from 0 by {self.state.imbalance()}"))
@@ -145,6 +145,10 @@ class LogAudit:
 
     def _find(self, where: str, message: str) -> None:
         self.findings.append(Finding("entries", where, message))
+
+
+def _held(balance: tuple[int, int] | None) -> str:
+    return "nothing" if balance is None else f"{balance[0]} (pending {balance[1]})"
 
 
 def _short(postings: Sequence[Posting]) -> str:

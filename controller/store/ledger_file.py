@@ -17,6 +17,7 @@ from controller.ledger.core import Account, Balance
 from controller.ledger.entries import Posting, SealedEntry
 from controller.settlement.intervals import Kept
 from controller.store.ledger_rows import (
+    ENTRY_COLUMNS,
     RECORD_COLUMNS,
     RECORD_FROM,
     SCHEMA,
@@ -26,6 +27,7 @@ from controller.store.ledger_rows import (
     ProvisionalSlot,
     RefusedRow,
     entry_period,
+    entry_row,
     kept_of,
     row_of,
 )
@@ -337,9 +339,9 @@ class LedgerFile:
     # --------------------------------------------------------------- private
 
     def _entries(self, where: str, values: tuple[int | str, ...]) -> Iterator[EntryRow]:
-        sql = f"SELECT seq, id, kind, state, period, member, document, leaf FROM entries {where}"  # noqa: S608 -- texts of this module
+        sql = f"SELECT {ENTRY_COLUMNS} FROM entries {where}"  # noqa: S608 -- texts of this module
         for row in self._db.execute(sql, values):
-            yield EntryRow(*cast("tuple[int, str, str, str, str, str, bytes, bytes]", row))
+            yield entry_row(row)
 
     def _number(self, point: str) -> int:
         number = self._points.get(point)

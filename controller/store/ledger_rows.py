@@ -64,6 +64,15 @@ RECORD_COLUMNS = (
 RECORD_FROM = "FROM records JOIN points ON points.id = records.point"
 
 
+ENTRY_COLUMNS = "seq, id, kind, state, period, member, document, leaf"
+_ENTRY_TYPES = (int, str, str, str, str, str, bytes, bytes)
+_RECORD_TYPES = (str, *(int,) * 11, bytes)
+
+
+class RowDamaged(ValueError):
+    """A row holds values of types that were never written to it."""
+
+
 @dataclass(frozen=True, slots=True)
 class EntryRow:
     """One row of the log as it lies in the file, unjudged."""
@@ -135,12 +144,26 @@ def entry_period(sealed: SealedEntry) -> tuple[str, str]:
     return str(period), str(member)
 
 
-def kept_of(row: object) -> Kept:
+def entry_row(row: tuple[object, ...]) -> EntryRow:
+    """Returns a row of ENTRY_COLUMNS.
+
+    Raises:
+        RowDamaged: a value has another type than the table declares.
+    """
+    if tuple(map(type, row)) != _ENTRY_TYPES:
+        raise RowDamaged(f"entries row {row[0]!r} holds {[type(value).__name__ for value in row]}")
+    return EntryRow(*cast("tuple[int, str, str, str, str, str, bytes, bytes]", row))
+
+
+def kept_of(row: tuple[object, ...]) -> Kept:
     """Returns the kept record in a row of RECORD_COLUMNS.
 
     Raises:
+        RowDamaged: a value has another type than the table declares.
         IndexError: a code that this program does not know.
     """
+    if tuple(map(type, row)) != _RECORD_TYPES:
+        raise RowDamaged(f"records row {row[:4]!r} holds {[type(value).__name__ for value in row]}")
     (
         name, start, epoch, page, end, commodity, quality, clock,
         import_start, import_end, export_start, export_end, leaf,
