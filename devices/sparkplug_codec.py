@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from google.protobuf.message import DecodeError
 
@@ -219,10 +219,7 @@ def decode(payload: bytes) -> Payload:
         RemoteProtocolError: too large, malformed, or text that is not UTF-8.
     """
     message = parse(payload)
-    try:
-        metrics = [metric for pb in message.metrics if (metric := decode_metric(pb)) is not None]
-    except UnicodeDecodeError as error:
-        raise RemoteProtocolError(f"text that is not UTF-8: {error.reason}") from None
+    metrics = [metric for pb in message.metrics if (metric := decode_metric(pb)) is not None]
     return Payload(
         timestamp=instant(message.timestamp) if message.HasField("timestamp") else None,
         metrics=tuple(metrics),
@@ -270,7 +267,14 @@ _WIDEST = {
 
 
 def decode_metric(pb: PayloadPb.Metric) -> Metric | None:
-    """Returns one metric; None when its type is not read. A value that does not fit its type becomes None and BAD."""
+    """Returns one metric; None when its type is not read. A value that does not fit its type becomes None and BAD.
+
+    Raises:
+        RemoteProtocolError: a name that is not UTF-8.
+    """
+    name = cast("str | bytes", pb.name)  # protobuf hands out text that is not UTF-8 as bytes
+    if isinstance(name, bytes):
+        raise RemoteProtocolError(f"a metric's name {name[:40]!r} is not UTF-8")
     member = pb.WhichOneof("value")
     if pb.HasField("datatype"):
         if pb.datatype not in FIELD:
@@ -286,7 +290,7 @@ def decode_metric(pb: PayloadPb.Metric) -> Metric | None:
         value = member_value(pb, datatype)
         quality = Quality.BAD if value is None else quality
     return Metric(
-        name=pb.name[:NAME_MAX],
+        name=name[:NAME_MAX],
         datatype=datatype,
         value=value,
         alias=pb.alias if pb.HasField("alias") else None,
@@ -306,7 +310,7 @@ def member_value(pb: PayloadPb.Metric, datatype: DataType) -> MetricValue:
         return signed(pb.long_value if datatype is DataType.INT64 else pb.int_value, BITS[datatype])
     if isinstance(value, float) and value - value != 0.0:
         return None
-    return value
+    return None if field == "string_value" and isinstance(value, bytes) else value  # not UTF-8
 
 
 def wire_quality(properties: PayloadPb.PropertySet) -> Quality | None:

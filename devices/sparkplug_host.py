@@ -153,8 +153,6 @@ class HostSession:
             self._count("rejected_oversize")
         except RemoteProtocolError:
             self._count("rejected_malformed")
-        except UnicodeDecodeError:  # protobuf checks text only when it is read
-            self._count("rejected_malformed")
         return []
 
     def _receive(self, topic: Topic, payload: bytes, now: Instant) -> list[HostEvent]:
