@@ -49,7 +49,7 @@ def build_village(
         water=Water.of(one[DeviceKind.TANK], water_spec, start, pulses),
         water_columns=[column for column in columns if column is not None] if None not in columns else [],
         docks=[Dock() for _ in by_kind[DeviceKind.ROBOT] + by_kind[DeviceKind.DRONE]],
-        grid_offsets=(_offset(seed, grid_id, "in"), _offset(seed, grid_id, "out")),
+        grid_offsets=(past_energy(seed, grid_id, "in"), past_energy(seed, grid_id, "out")),
         grid_present=grid is not None,
         segment=start,
         days=DayBook(floor_to(start, DAY_MS)),
@@ -60,13 +60,13 @@ def build_village(
 
 def _add_machines(village: Village, one: Mapping[DeviceKind, DeviceSpec | None], seed: int) -> None:
     if (spec := one[DeviceKind.BATTERY]) is not None:
-        village.battery = Battery.of(spec, _offset(seed, spec.id, "in"), _offset(seed, spec.id, "out"))
+        village.battery = Battery.of(spec, past_energy(seed, spec.id, "in"), past_energy(seed, spec.id, "out"))
     if (spec := one[DeviceKind.GENSET]) is not None:
-        village.genset = Genset.of(spec, _offset(seed, spec.id, "out") // GENSET_COUNT_MS * GENSET_COUNT_MS)
+        village.genset = Genset.of(spec, past_energy(seed, spec.id, "out") // GENSET_COUNT_MS * GENSET_COUNT_MS)
     if (spec := one[DeviceKind.PUMP]) is not None:
-        village.pump = Pump.of(spec, _offset(seed, spec.id, "in"), keep_alive_ms(spec, "on"))
+        village.pump = Pump.of(spec, past_energy(seed, spec.id, "in"), keep_alive_ms(spec, "on"))
     if (spec := one[DeviceKind.CHARGER]) is not None:
-        village.charger = Charger.of(spec, _offset(seed, spec.id, "in"), keep_alive_ms(spec, "setpoint"))
+        village.charger = Charger.of(spec, past_energy(seed, spec.id, "in"), keep_alive_ms(spec, "setpoint"))
         village.charger.next_move = 0
         village.trip_minutes = str(spec.simulate.get("leaves", "07:30")), str(spec.simulate.get("returns", "16:30"))
         village.zone = str(spec.simulate.get("timezone", "UTC"))
@@ -80,7 +80,7 @@ def keep_alive_ms(spec: DeviceSpec, point: str) -> int:
     return 0 if rule is None else rule.keep_alive_s * 1000
 
 
-def _offset(seed: int, device: str, register: str) -> int:
+def past_energy(seed: int, device: str, register: str) -> int:
     """Returns what a register shows at the start [W ms, whole Wh]: meters have a past."""
     return draw(seed, f"{device}/{register}", 9_000_000) * HOUR_MS
 
@@ -97,11 +97,11 @@ def _column(profiles: Profiles, spec: DeviceSpec) -> tuple[int, bool]:
 def _meter(spec: DeviceSpec, seed: int, profiles: Profiles) -> Meter:
     column, _ = _column(profiles, spec)
     critical = bool(spec.simulate.get("critical", 0))
-    return Meter(spec.id, column, critical, _offset(seed, spec.id, "in"), _offset(seed, spec.id, "out"))
+    return Meter(spec.id, column, critical, past_energy(seed, spec.id, "in"), past_energy(seed, spec.id, "out"))
 
 
 def _plant(spec: DeviceSpec, seed: int, profiles: Profiles, places: Mapping[DeviceId, int]) -> Plant:
     column, per_kw = _column(profiles, spec)
     behind = None if spec.behind is None else places.get(spec.behind)
     rated = round(rating(spec, "power_w_max", 5_000))
-    return Plant(spec.id, column, per_kw, behind, rated, _offset(seed, spec.id, "out"))
+    return Plant(spec.id, column, per_kw, behind, rated, past_energy(seed, spec.id, "out"))

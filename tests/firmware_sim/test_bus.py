@@ -26,7 +26,7 @@ class Bench:
 
     def __init__(self, specs: Sequence[DeviceSpec], year: Profiles, start: Instant) -> None:
         self.village: Village = build_village(specs, start, 1, year, lambda: year)
-        self.specs = {spec.id: spec for spec in specs if spec.kind not in MOVING}
+        self.specs: dict[str, DeviceSpec] = {spec.id: spec for spec in specs if spec.kind not in MOVING}
         self.units: dict[str, Device] = {name: make_device(self.village, spec) for name, spec in self.specs.items()}
         self.drivers: dict[str, Driver] = {name: self._driver(name) for name in self.specs}
 

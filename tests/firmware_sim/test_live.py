@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 from pymodbus.client import ModbusTcpClient
 from pymodbus.exceptions import ModbusIOException
 from sunspec2.modbus.client import SunSpecModbusClientDeviceTCP
@@ -41,10 +44,22 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def wait_for(what: Callable[[], bool], seconds: float = 15) -> None:
+    until = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < until, "did not happen"
+        time.sleep(0.02)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 class Server:
     """One fleet process in a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, broker: int | None = None) -> None:
         self.folder = folder
         self.port = free_port()
         self.state = folder / "fleet.json"
@@ -53,7 +68,7 @@ class Server:
             "anchor_ns": time.monotonic_ns(),
             "speed": SPEED,
             "boot": boot_id(),
-            "broker": f"127.0.0.1:{free_port()}",
+            "broker": f"127.0.0.1:{broker or free_port()}",
             "endpoints": {"127.0.0.1:5020": f"127.0.0.1:{self.port}"},
         }
         (folder / "run.json").write_text(json.dumps(run))
@@ -62,13 +77,7 @@ class Server:
     def start(self) -> None:
         command = [sys.executable, "-c", SCRIPT, str(EPOCH), str(self.folder / "run.json"), str(self.state)]
         self.process = subprocess.Popen(command, cwd=ROOT)
-        until = time.monotonic() + 20
-        while time.monotonic() < until:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.05)
-        raise AssertionError("the server did not listen")
+        wait_for(lambda: listens(self.port))
 
     def stop(self, how: int = signal.SIGTERM) -> float:
         begun = time.monotonic()
@@ -80,6 +89,75 @@ class Server:
         client = ModbusTcpClient("127.0.0.1", port=self.port, timeout=1, retries=0)
         assert client.connect()
         return client
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[int]:
+    port = free_port()
+    config = tmp_path / "mosquitto.conf"
+    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
+    process = subprocess.Popen([shutil.which("mosquitto") or "mosquitto", "-c", str(config)])
+    wait_for(lambda: listens(port))
+    yield port
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.integration
+@pytest.mark.needs("mosquitto")
+def test_a_vehicle_takes_an_order_over_mqtt_and_leaves_properly(tmp_path: Path, broker: int) -> None:
+    prefix, order_id = "vda5050/v2/atoll/robot-1/", "o1"
+    seen: dict[str, list[dict[str, Any]]] = {"state": [], "connection": [], "factsheet": []}
+
+    def take(_client: object, _data: object, message: paho.MQTTMessage) -> None:
+        seen.setdefault(message.topic.removeprefix(prefix), []).append(json.loads(message.payload))
+
+    hub = paho.Client(CallbackAPIVersion.VERSION2, "hub")
+    hub.on_message = take
+    hub.connect("127.0.0.1", broker)
+    hub.subscribe(prefix + "+")
+    hub.loop_start()
+    server = Server(tmp_path, broker)
+    try:
+        wait_for(lambda: bool(seen["state"]) and bool(seen["factsheet"]))
+        assert seen["connection"][-1]["connectionState"] == "ONLINE"
+        names = ("headerId", "timestamp", "version", "manufacturer", "serialNumber")
+        head = {name: seen["state"][-1][name] for name in names}
+        places = [("dock", 0, 0.0), ("gate", 2, 6.0)]
+        nodes: list[dict[str, Any]] = [
+            {
+                "nodeId": name,
+                "sequenceId": number,
+                "released": True,
+                "nodePosition": {"x": x, "y": 0.0, "mapId": "site"},
+                "actions": [],
+            }
+            for name, number, x in places
+        ]
+        edge: dict[str, Any] = {
+            "edgeId": "e",
+            "sequenceId": 1,
+            "released": True,
+            "startNodeId": "dock",
+            "endNodeId": "gate",
+        }
+        order: dict[str, Any] = {
+            **head,
+            "orderId": order_id,
+            "orderUpdateId": 0,
+            "nodes": nodes,
+            "edges": [{**edge, "actions": []}],
+        }
+        hub.publish(prefix + "order", json.dumps(order))
+        wait_for(lambda: seen["state"][-1]["lastNodeId"] == "gate")
+        assert seen["state"][-1]["orderId"] == order_id
+        assert seen["state"][-1]["agvPosition"]["x"] == 6
+        server.stop()
+        wait_for(lambda: seen["connection"][-1]["connectionState"] == "OFFLINE")
+    finally:
+        hub.loop_stop()
+        if server.process.poll() is None:
+            server.stop(signal.SIGKILL)
 
 
 @pytest.fixture

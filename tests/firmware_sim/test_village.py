@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from devices.clock import DAY_MS, HOUR_MS, MINUTE_MS, SLOT_MS, Instant, parse_iso
 from devices.model import DeviceKind, DeviceSpec
-from firmware_sim.build import _offset, build_village
+from firmware_sim.build import build_village, past_energy
 from firmware_sim.chance import next_local
 from firmware_sim.machines import PPM, wh
 from firmware_sim.points import truth
 from firmware_sim.profiles import Profiles
-from firmware_sim.village import Village
+from firmware_sim.village import Sums, Village
 
 
 def build(specs: Sequence[DeviceSpec], year: Profiles, start: Instant) -> Village:
@@ -106,11 +106,11 @@ def test_what_meters_count_is_what_the_grid_and_machines_gave(village: Village) 
 
 def build_offsets(village: Village) -> int:
     """Returns what the registers showed at the start."""
-    return sum(_offset(village.seed, m.id, "in") - _offset(village.seed, m.id, "out") for m in village.meters)
+    return sum(past_energy(village.seed, m.id, "in") - past_energy(village.seed, m.id, "out") for m in village.meters)
 
 
 def test_the_step_length_does_not_change_energies(specs: Sequence[DeviceSpec], year: Profiles, start: Instant) -> None:
-    ends = []
+    ends: list[tuple[Sums, int, int]] = []
     for step in (MINUTE_MS, 7_001, DAY_MS):
         village = build(specs, year, start)
         battery = village.battery
