@@ -19,8 +19,8 @@ from optimizer.problem import AssetId, Battery, Charger, Genset, Job, Problem, W
 STATE_NEAR = 1e-5
 """kWh or kL by which a state may differ from the recomputed one."""
 
-STATE_LIMIT_NEAR = 2e-3
-"""kWh or kL by which a state may pass its limit: whole watts cannot hit it exactly."""
+LIMIT_NEAR_KW = 2e-3
+"""A state may pass its limit by this much over one slot: whole watts cannot hit it exactly."""
 
 MONEY_NEAR = 1e-6
 SMALL = 0.001
@@ -121,6 +121,7 @@ def _battery(problem: Problem, battery: Battery, plan: Plan) -> Iterator[Violati
     hours = problem.slot_ms / 3_600_000
     lowest = min(battery.soc_min_kwh, battery.soc_now_kwh)
     highest = max(battery.soc_max_kwh, battery.soc_now_kwh)
+    near = LIMIT_NEAR_KW * max(hours, 1.0)
     soc = battery.soc_now_kwh
     for t, step in enumerate(plan.storages[battery.id]):
         kw = step.expected_w / 1000
@@ -134,7 +135,7 @@ def _battery(problem: Problem, battery: Battery, plan: Plan) -> Iterator[Violati
         planned = plan.soc_kwh[battery.id][t]
         if abs(planned - soc) > STATE_NEAR:
             yield _wrong("soc", t, planned, soc, f"{battery.id} kWh stored")
-        if not lowest - STATE_LIMIT_NEAR <= soc <= highest + STATE_LIMIT_NEAR:
+        if not lowest - near <= soc <= highest + near:
             yield _wrong("soc_limit", t, soc, lowest if soc < lowest else highest, f"{battery.id} kWh stored")
         fraction = min(max(planned / battery.energy_kwh, 0.0), 1.0)
         if abs(step.expected_soc - fraction) > STATE_NEAR:
@@ -187,6 +188,7 @@ def _water(problem: Problem, water: WaterSystem, plan: Plan, *, jobs_draw: bool)
     pump_w = round(water.pump_kw * 1000)
     highest = max(water.high_kl, water.level_now_kl)
     drawn = _job_water(problem, plan) if jobs_draw else [0.0] * len(problem.load_kw)
+    near = water.pump_flow_kl_per_h * hours * LIMIT_NEAR_KW / water.pump_kw + STATE_NEAR
     level = water.level_now_kl
     for t, step in enumerate(plan.units[water.pump_id]):
         if not 0 <= step.power_w <= (pump_w if step.on else 0):
@@ -200,7 +202,7 @@ def _water(problem: Problem, water: WaterSystem, plan: Plan, *, jobs_draw: bool)
         planned = plan.tank_kl[water.tank_id][t]
         if abs(planned - level) > STATE_NEAR:
             yield _wrong("tank", t, planned, level, f"{water.tank_id} kL")
-        if not -STATE_LIMIT_NEAR <= level <= highest + STATE_LIMIT_NEAR:
+        if not -near <= level <= highest + near:
             yield _wrong("tank_limit", t, level, 0.0 if level < 0 else highest, f"{water.tank_id} kL")
 
 
@@ -225,7 +227,7 @@ def _charger(problem: Problem, charger: Charger, steps: Sequence[UnitStep]) -> I
         if step.on != (step.power_w != 0):
             yield _wrong("charger_power", t, step.on, step.power_w != 0, f"{charger.id} on")
     given = sum(step.power_w for step in steps) / 1000 * problem.slot_ms / 3_600_000
-    if given > charger.energy_kwh + SMALL:
+    if given > charger.energy_kwh + SMALL * max(1.0, problem.slot_ms / 3_600_000):
         yield _wrong("charger_energy", None, given, charger.energy_kwh, f"{charger.id} kWh")
 
 

@@ -147,7 +147,15 @@ def _job_water(problem: Problem, starts: dict[AssetId, int | None]) -> list[floa
 
 
 def _pump(water: WaterSystem, run: list[float]) -> tuple[int, ...]:
-    return tuple(round(water.pump_kw * W_PER_KW * part) for part in run)
+    """Returns watts whose sum never strays more than half a watt-slot from the solver's."""
+    most = round(water.pump_kw * W_PER_KW)
+    watts: list[int] = []
+    total, given = 0.0, 0
+    for part in run:
+        total += part * most
+        watts.append(min(max(floor(total + 0.5) - given, 0), most))
+        given += watts[-1]
+    return tuple(watts)
 
 
 def _levels(water: WaterSystem, h: float, watts: tuple[int, ...], unserved: Series, drawn: list[float]) -> Series:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from math import inf, nan
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from optimizer.check import check
 from optimizer.codec import encode
@@ -130,7 +130,6 @@ def test_negative_or_inverted_tariffs_burn_nothing_on_paper(import_price: float)
     planned(replace(problem, grid=grid))  # the checker has one net power per storage and grid: nothing cancels out
 
 
-@settings(max_examples=120)
 @given(problems())
 def test_any_valid_problem_gets_a_valid_plan_or_a_true_refusal(problem: Problem) -> None:
     answer = solve(problem, STOP, 1)
