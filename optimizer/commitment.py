@@ -30,7 +30,6 @@ _HUGE = 1e6
 class _Store:
     """All batteries as one, on a grid of levels; powers at the bus, positive charges."""
 
-    low_kwh: float
     delta_kwh: float  # between levels
     level: FloatArray  # kWh
     now: float  # in levels, with fraction
@@ -101,7 +100,6 @@ def _store(problem: Problem) -> _Store:
     discharge_efficiency = sum(s * b.discharge_efficiency for s, b in zip(share, batteries, strict=True)) or 1.0
     up, down = int(charge * h * charge_efficiency / delta), int(discharge * h / discharge_efficiency / delta)
     return _Store(
-        low_kwh=low,
         delta_kwh=delta,
         level=np.asarray(low + delta * np.arange(levels + 1), dtype=np.float64),
         now=(sum(b.soc_now_kwh for b in batteries) - low) / delta,
