@@ -12,7 +12,6 @@ from firmware_sim.village import Dock
 from firmware_sim.water import PER_ML, Water
 
 AT_DOCK_M = 1.0
-FULL_PPM = 999_000
 
 
 @dataclass(frozen=True, slots=True)
