@@ -1,8 +1,8 @@
 """When one genset runs: exact dynamic programming over (stored energy, on or off and for how long).
 
 The batteries are taken as one, and everything that is neither battery nor genset keeps the power that the
-linear relaxation gave it. On a village without grid this takes 20 ms and finds plans at least as good as a
-MILP of 96 commitment binaries does in a second; the LP that follows makes the powers exact.
+linear relaxation gave it. On four village days without grid this took 25 ms and the plans cost 0.1 to 1 % more than
+those of a MILP with 96 commitment binaries, which took 2 to 5 s; the LP that follows makes the powers exact.
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ def add_genset(
 ) -> GensetColumns:
     """Adds one diesel set: on, started, stopped, power and the priced power below its minimum load.
 
-    With `blocks`, later slots share one commitment per hour: a third of the binaries, little worse plans.
+    With `blocks`, later slots share one commitment per hour: a third of the binaries; 0.4 and 1.8 % dearer on two days.
     """
     n, h = problem.slots, problem.slot_h
     forced_on, forced_off = _forced(genset, n)

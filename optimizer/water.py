@@ -1,8 +1,8 @@
 """Water: one on/off pump filling one tank, demand with a lifeline that is hard and a rest that has a price.
 
 The model knows the pump as the fraction of each slot that it runs; `whole_slots` then finds the best
-schedule of whole slots at the prices which that plan gave. Ninety-six pump binaries in the model cost seconds
-of search for the same result, because one pump hardly moves the price.
+schedule of whole slots at the prices which that plan gave. On four village days ninety-six pump binaries cost
+3 to 11 s of search for 0.02 to 0.3 %, because one pump hardly moves the price.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class PlannerLimits:
 
     timeout_s: float = 30.0  # beyond the solver's own `stop.seconds`, and for the first start
     solves_max: int = 2_000  # then a fresh child: leaks stay small
-    peak_mib_max: int = 384  # resident; measured: 60 to 110 for a village
+    peak_mib_max: int = 384  # resident; measured: 60 to 75 for a village
 
 
 class _ChildFailed(RuntimeError):
