@@ -10,18 +10,6 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from devices.sparkplug import (
-    DeviceData,
-    DeviceOffline,
-    DeviceOnline,
-    HostEvent,
-    HostSession,
-    NodeOffline,
-    NodeOnline,
-    RecordBatch,
-    Send,
-)
-
 from controller import conditions, plans, rules
 from controller.alarms import AlarmBook, AlarmChange
 from controller.commands import AcknowledgeAlarm, Command, CommandResult, HoldDevice, ReleaseDevice, Role
@@ -35,6 +23,17 @@ from devices.clock import DAY_MS, Instant, iso, next_boundary
 from devices.events import Incoming, LinkDown, LinkUp, Tick
 from devices.model import WRITABLE, DeviceId, DeviceKind, IntervalRecord, Message, Readings, Setpoint
 from devices.outbox import BadPayload, decode_batch
+from devices.sparkplug import (
+    DeviceData,
+    DeviceOffline,
+    DeviceOnline,
+    HostEvent,
+    HostSession,
+    NodeOffline,
+    NodeOnline,
+    RecordBatch,
+    Send,
+)
 from optimizer.answer import Answer
 from optimizer.problem import Problem
 
@@ -190,7 +189,7 @@ def start(
     holds: Iterable[Hold] = (),
     ended_runs: Mapping[str, str] | None = None,
 ) -> Hub:
-    """Returns a hub that knows the recent past: two weeks of records, the holds that stand, the missions that are over."""
+    """Returns a hub that knows the recent past: two weeks of records, standing holds, ended missions."""
     site = config.site
     history = History(site)
     history.add(records)

@@ -40,11 +40,11 @@ def plan_view(hub: Hub, now: Instant, actual: Actual) -> PlanView:
     )
 
 
-def _on_axis(times: Sequence[Instant], start: Instant, values: Sequence[float]) -> Column:
+def _on_axis(times: Sequence[Instant], start: Instant, values: Sequence[float], factor: float = 1.0) -> Column:
     found: list[float | None] = []
     for at in times:
         slot = (at - start) // SLOT_MS
-        found.append(values[slot] if 0 <= slot < len(values) else None)
+        found.append(factor * values[slot] if 0 <= slot < len(values) else None)
     return tuple(found)
 
 
@@ -53,8 +53,8 @@ def _forecast(hub: Hub, times: Sequence[Instant]) -> list[PlanSeries]:
     if outlook is None:
         return []
     return [
-        PlanSeries("load forecast", "kW", "forecast", _on_axis(times, outlook.start, outlook.load_kw)),
-        PlanSeries("solar forecast", "kW", "forecast", _on_axis(times, outlook.start, outlook.pv_kw)),
+        PlanSeries("load forecast", "W", "forecast", _on_axis(times, outlook.start, outlook.load_kw, 1000)),
+        PlanSeries("solar forecast", "W", "forecast", _on_axis(times, outlook.start, outlook.pv_kw, 1000)),
     ]
 
 
@@ -62,17 +62,17 @@ def _planned(hub: Hub, times: Sequence[Instant]) -> list[PlanSeries]:
     plan = hub.planning.plan
     if plan is None:
         return []
-    found = [PlanSeries("grid plan", "kW", "plan", _on_axis(times, plan.start, plan.grid_kw))]
+    found = [PlanSeries("grid plan", "W", "plan", _on_axis(times, plan.start, plan.grid_kw, 1000))]
     for asset, steps in plan.storages.items():
-        watts = [step.expected_w / 1000 for step in steps]
-        found.append(PlanSeries(f"{asset} plan", "kW", "plan", _on_axis(times, plan.start, watts)))
-        charge = [step.expected_soc * 100 for step in steps]
-        found.append(PlanSeries(f"{asset} charge plan", "%", "plan", _on_axis(times, plan.start, charge)))
+        watts = [float(step.expected_w) for step in steps]
+        found.append(PlanSeries(f"{asset} plan", "W", "plan", _on_axis(times, plan.start, watts)))
+        charge = [step.expected_soc for step in steps]
+        found.append(PlanSeries(f"{asset} charge plan", "fraction", "plan", _on_axis(times, plan.start, charge)))
     for asset, levels in plan.tank_kl.items():
         tank = hub.config.site.device(asset)
         if tank is not None:
-            share = [level * 100_000 / tank.ratings["volume_l"] for level in levels]
-            found.append(PlanSeries(f"{asset} level plan", "%", "plan", _on_axis(times, plan.start, share)))
+            share = [level * 1000 / tank.ratings["volume_l"] for level in levels]
+            found.append(PlanSeries(f"{asset} level plan", "fraction", "plan", _on_axis(times, plan.start, share)))
     return found
 
 
@@ -84,7 +84,9 @@ def _measured(site: Site, times: Sequence[Instant], now: Instant, actual: Actual
     grids = [point_id(device.id, "W") for device in site.of_kind(DeviceKind.GRID)]
     batteries = site.of_kind(DeviceKind.BATTERY)
     tanks = site.of_kind(DeviceKind.TANK)
-    single = [point_id(b.id, name) for b in batteries for name in ("W", "soc")] + [point_id(t.id, "level") for t in tanks]
+    single = [point_id(b.id, name) for b in batteries for name in ("W", "soc")] + [
+        point_id(t.id, "level") for t in tanks
+    ]
     past = actual([*meters, *plants, *grids, *single], times[0], Instant(floor_to(now, SLOT_MS) + SLOT_MS))
 
     def column(points: Sequence[PointId], factor: float, minus: Sequence[PointId] = ()) -> Column:
@@ -99,15 +101,18 @@ def _measured(site: Site, times: Sequence[Instant], now: Instant, actual: Actual
         return tuple(rows)
 
     found = [
-        PlanSeries("load actual", "kW", "actual", column(meters, 0.001, hidden)),
-        PlanSeries("solar actual", "kW", "actual", column(plants, -0.001)),
-        PlanSeries("grid actual", "kW", "actual", column(grids, -0.001)),
+        PlanSeries("load actual", "W", "actual", column(meters, 1, hidden)),
+        PlanSeries("solar actual", "W", "actual", column(plants, -1)),
+        PlanSeries("grid actual", "W", "actual", column(grids, -1)),
     ]
     for battery in batteries:
-        found.append(PlanSeries(f"{battery.id} actual", "kW", "actual", column([point_id(battery.id, "W")], 0.001)))
-        found.append(PlanSeries(f"{battery.id} charge actual", "%", "actual", column([point_id(battery.id, "soc")], 100)))
+        found.append(PlanSeries(f"{battery.id} actual", "W", "actual", column([point_id(battery.id, "W")], 1)))
+        found.append(
+            PlanSeries(f"{battery.id} charge actual", "fraction", "actual", column([point_id(battery.id, "soc")], 1))
+        )
     found.extend(
-        PlanSeries(f"{tank.id} level actual", "%", "actual", column([point_id(tank.id, "level")], 100)) for tank in tanks
+        PlanSeries(f"{tank.id} level actual", "fraction", "actual", column([point_id(tank.id, "level")], 1))
+        for tank in tanks
     )
     return found
 
@@ -153,4 +158,3 @@ def _hour(plan: Plan, site: Site, start: Instant) -> tuple[float, str] | None:
     if grid < 0.1:
         return min(price, site.charter.local_price / 1e6), "the village runs on its own energy"
     return price, f"grid price {price:.2f} {site.charter.currency} per kWh"
-

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from optimizer.forecast import Calendar, forecast_series, forecast_solar, typical_load, typical_solar
-
 from controller.civil import local_time, next_minute
 from controller.history import History
 from controller.image import Snapshot
@@ -18,6 +16,7 @@ from controller.site import Site
 from devices.clock import HOUR_MS, MINUTE_MS, SLOT_MS, Instant, floor_to, iso, next_boundary
 from devices.model import DeviceId, DeviceKind
 from optimizer.answer import Answer, Failed, Planned, Refused
+from optimizer.forecast import Calendar, forecast_series, forecast_solar, typical_load, typical_solar
 from optimizer.plan import Plan, StorageStep, UnitStep
 from optimizer.problem import AssetId, Battery, Charger, Genset, Grid, Job, Problem, Series, WaterSystem
 

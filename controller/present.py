@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from controller.cycle import Decision, full_band
 from controller.hub import Hub, others_w
 from controller.image import Snapshot
+from controller.missions import VEHICLE_KINDS
 from controller.site import Site
 from controller.views import AlarmView, DeviceView, FlowView, NextAction, NowView, PlanRow, Value, Writable
 from devices.clock import Instant, iso
@@ -17,36 +18,18 @@ from optimizer.plan import Mode, Plan
 NOTHING = Quality.BAD
 UNITS = {
     "W": "W",
-    "soc": "%",
-    "level": "%",
-    "fuel": "%",
-    "limit": "%",
-    "import_wh": "kWh",
-    "export_wh": "kWh",
+    "soc": "fraction",
+    "level": "fraction",
+    "fuel": "fraction",
+    "limit": "fraction",
+    "import_wh": "Wh",
+    "export_wh": "Wh",
     "V": "V",
     "hz": "Hz",
     "flow_lpm": "L/min",
     "setpoint": "W",
 }
 SHOWN_ALONE = (DeviceKind.GRID, DeviceKind.BATTERY, DeviceKind.GENSET, DeviceKind.PUMP, DeviceKind.CHARGER)
-PERCENT = ("soc", "level", "fuel", "limit")
-SWITCHES = ("on", "running", "connected")
-LABELS = {
-    "W": "power",
-    "soc": "charge",
-    "level": "level",
-    "fuel": "fuel",
-    "limit": "solar limit",
-    "import_wh": "taken",
-    "export_wh": "given",
-    "V": "voltage",
-    "hz": "frequency",
-    "flow_lpm": "flow",
-    "setpoint": "setpoint",
-    "on": "relay",
-    "running": "engine",
-    "connected": "vehicle",
-}
 KIND_LABELS = {
     DeviceKind.GRID: "Grid connection",
     DeviceKind.METER: "Meter",
@@ -135,18 +118,12 @@ def _link(hub: Hub) -> str:
 
 
 def value_of(snapshot: Snapshot, device: str, point: str, label: str = "") -> Value:
-    """Returns one point as shown: percent for fractions, kWh for registers."""
+    """Returns one point as shown, in the unit that is used inside; the label is the point's own name."""
     reading = snapshot.reading(device, point)
-    unit = UNITS.get(point, "L" if point.endswith("_ml") else "")
-    label = label or LABELS.get(point, point.removesuffix("_ml"))
+    unit = UNITS.get(point, "mL" if point.endswith("_ml") else "")
     if reading is None:
-        return Value(label, None, unit, NOTHING, 0)
-    number = reading.value if reading.quality in (Quality.GOOD, Quality.UNCERTAIN, Quality.STALE) else None
-    if number is not None and point in PERCENT:
-        number *= 100
-    elif number is not None and point.endswith(("_wh", "_ml")):
-        number /= 1000
-    return Value(label, number, unit, reading.quality, reading.age_ms(snapshot.now), reading.simulated)
+        return Value(label or point, None, unit, NOTHING, 0)
+    return Value(label or point, reading.value, unit, reading.quality, reading.age_ms(snapshot.now), reading.simulated)
 
 
 def _sum(snapshot: Snapshot, devices: list[DeviceSpec], label: str) -> Value:
@@ -197,57 +174,74 @@ def _battery(site: Site, snapshot: Snapshot) -> tuple[Value, float | None]:
     """Returns (charge of all batteries together, hours until the reserve at the present power)."""
     batteries = site.of_kind(DeviceKind.BATTERY)
     if not batteries:
-        return Value("Battery", None, "%", NOTHING, 0), None
+        return Value("soc", None, "fraction", NOTHING, 0), None
     values = [value_of(snapshot, battery.id, "soc") for battery in batteries]
     capacity = sum(battery.ratings["energy_wh"] for battery in batteries)
     numbers = [value.value for value in values]
     if any(number is None for number in numbers):
-        return Value("Battery", None, "%", Quality.BAD, max(value.age_ms for value in values)), None
+        return Value("soc", None, "fraction", Quality.BAD, max(value.age_ms for value in values)), None
     soc = sum(
         (number or 0.0) * battery.ratings["energy_wh"] for number, battery in zip(numbers, batteries, strict=True)
     )
     soc /= capacity
     power = sum(snapshot.value(battery.id, "W") or 0.0 for battery in batteries)
-    above = (soc / 100 - site.island_reserve) * capacity
+    above = (soc - site.island_reserve) * capacity
     hours = above / -power if power < -50 and above > 0 else None
     worst = max(value.quality for value in values)
     age = max(value.age_ms for value in values)
-    return Value("Battery", soc, "%", worst, age, any(value.simulated for value in values)), hours
+    return Value("soc", soc, "fraction", worst, age, any(value.simulated for value in values)), hours
 
 
 def _tank(hub: Hub, site: Site, snapshot: Snapshot) -> tuple[Value, float | None]:
     """Returns (level, hours to empty at the demand that the plan expects with the pump off)."""
     tank = next(iter(site.of_kind(DeviceKind.TANK)), None)
     if tank is None:
-        return Value("Water", None, "%", NOTHING, 0), None
-    value = value_of(snapshot, tank.id, "level", "Water")
+        return Value("level", None, "fraction", NOTHING, 0), None
+    value = value_of(snapshot, tank.id, "level")
     outlook = hub.planning.forecast
     if value.value is None or outlook is None or not outlook.water_kl:
         return value, None
     daily_kl = sum(outlook.water_kl) / len(outlook.water_kl) * 96
-    stored_kl = value.value / 100 * tank.ratings["volume_l"] / 1000
+    stored_kl = value.value * tank.ratings["volume_l"] / 1000
     return value, stored_kl / daily_kl * 24 if daily_kl > 0 else None
 
 
 def _device(hub: Hub, snapshot: Snapshot, device: DeviceSpec, names: dict[str, str]) -> DeviceView:
-    image = snapshot.devices.get(device.id)
-    points = () if image is None else image.points
     lease, hold = hub.leases.get(device.id), hub.holds.get(device.id)
-    label = names.get(device.id, KIND_LABELS[device.kind])
     return DeviceView(
         id=device.id,
         kind=device.kind,
-        label=label if device.kind is DeviceKind.METER else KIND_LABELS[device.kind],
+        label=_label(device, names),
         online=snapshot.online(device.id),
-        values=tuple(value_of(snapshot, device.id, point) for point in points),
+        values=tuple(value_of(snapshot, device.id, point) for point in _shown_points(device, snapshot)),
         setpoint="" if lease is None else setpoint_text(device, lease.value),
         why="" if lease is None else lease.reason,
         hold=""
         if hold is None
         else f"{hold.by} holds {setpoint_text(device, hold.value)} until {iso(hold.until)}: {hold.reason}",
-        ready=hub.board.ready_text(device.id, snapshot) if device.kind in (DeviceKind.ROBOT, DeviceKind.DRONE) else "",
+        ready=hub.board.ready_text(device.id, snapshot) if device.kind in VEHICLE_KINDS else "",
         writable=writable(device),
     )
+
+
+def _label(device: DeviceSpec, names: Mapping[str, str]) -> str:
+    """Returns the member's name for its meter, `Solar (Bruno)` for what stands behind one, else the kind."""
+    if device.kind is DeviceKind.METER:
+        return names.get(device.id, device.id)
+    owner = names.get(device.behind or "")
+    return f"{KIND_LABELS[device.kind]} ({owner})" if owner else KIND_LABELS[device.kind]
+
+
+def _shown_points(device: DeviceSpec, snapshot: Snapshot) -> tuple[str, ...]:
+    """Returns the points that say something to a person just now: no charge without a vehicle at the charger."""
+    image = snapshot.devices.get(device.id)
+    if image is None:
+        return ()
+    if device.kind in VEHICLE_KINDS:
+        return ("soc",)
+    if device.kind is DeviceKind.CHARGER and snapshot.value(device.id, "connected") == 0.0:
+        return tuple(point for point in image.points if point != "soc")
+    return image.points
 
 
 def writable(device: DeviceSpec) -> Writable | None:

@@ -1,8 +1,8 @@
 """The rules of the control cycle, highest first.
 
 Interlock floor, feeder limit, lifeline, lock-out, operator hold, plan, default: each is a small function of
-(context, device) that asks for a narrower band; infinity means "as far as is allowed". Values are in the unit of the device's writable point: W by the
-sign rule (positive charges), 0/1 for a pump, a fraction for PV.
+(context, device) that asks for a narrower band; infinity means "as far as is allowed". Values are in the unit of the
+device's writable point: W by the sign rule (positive charges), 0/1 for a pump, a fraction for PV.
 """
 
 from __future__ import annotations

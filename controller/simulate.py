@@ -19,8 +19,8 @@ from controller.site import Site
 from devices import gateway as edge
 from devices.bus import BusAnswer, BusRead, BusWrite, BusWritten
 from devices.clock import MINUTE_MS, SECOND_MS, SLOT_MS, Instant, floor_to, next_boundary
-from devices.gateway_events import ForgetRecords, Log, RecordsStored, Send, StoreEpoch, StoreRecords
 from devices.events import Incoming, LinkDown, LinkUp, Tick
+from devices.gateway_events import ForgetRecords, Log, RecordsStored, Send, StoreEpoch, StoreRecords
 from devices.model import BusFault, IntervalRecord, Message, Readings
 from devices.simulated import Fleet
 from optimizer.answer import Answer, Cause, Failed

@@ -195,8 +195,8 @@ def _field_model(model: type[BaseModel], key: str) -> type[BaseModel] | None:
 
 
 def _model_in(annotation: object) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
+    if isinstance(annotation, type):
+        return annotation if issubclass(annotation, BaseModel) else None
     for argument in cast("tuple[object, ...]", getattr(annotation, "__args__", ())):
         found = _model_in(argument)
         if found is not None:

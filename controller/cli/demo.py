@@ -25,11 +25,15 @@ LINE_EVERY_S = 10.0
 
 @click.command()
 @click.option("--speed", type=click.FloatRange(1, 3600), default=60, show_default=True, help="60: an hour a minute.")
-@click.option("--days", type=click.FloatRange(0, min_open=True), default=None, help="Stop after so many simulated days.")
+@click.option(
+    "--days", type=click.FloatRange(0, min_open=True), default=None, help="Stop after so many simulated days."
+)
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Default: $ATOLL_DATA or ./data.")
 @click.option("--listen", default="127.0.0.1", show_default=True, help="Address of the console; 0.0.0.0 for the LAN.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Port of the console.")
-@click.option("--past", type=click.IntRange(1, 60), default=2, show_default=True, help="Days that the first start lives.")
+@click.option(
+    "--past", type=click.IntRange(1, 60), default=2, show_default=True, help="Days that the first start lives."
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--site", type=click.Path(path_type=Path), default=VILLAGE, help="Another site file.")
 def demo(

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 @click.option("--listen", default="127.0.0.1", show_default=True, help="Address of the console.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Port of the console.")
 @click.option("--broker", default=None, metavar="HOST:PORT", help="A broker that runs; without it the hub starts one.")
-@click.option("--broker-port", type=click.IntRange(1, 65535), default=1883, show_default=True, help="Of our own broker.")
+@click.option(
+    "--broker-port", type=click.IntRange(1, 65535), default=1883, show_default=True, help="Of our own broker."
+)
 @click.option("--gateway", "gateway_id", default=None, help="Which gateway of the site (default: the only one).")
 @click.option("--follow-run", is_flag=True, hidden=True, help="Take clock and ports from run.json (demo).")
-def run(
+def run(  # noqa: PLR0913 - one argument per option
     part: str,
     site: Path,
     *,
@@ -124,7 +126,7 @@ def _gateway(place: Site, folder: Path, gateway_id: str | None, broker: str, fol
     if gateway_id not in names:
         raise Refusal(f"which gateway? this site has {', '.join(names)}", ExitCode.USAGE, hint="--gateway ID")
     clock = _clock(folder, follow_run)
-    endpoints = RunFile.read(folder / RUN).endpoints if follow_run else {}
+    endpoints = RunFile.read(folder / RUN).endpoints if follow_run else None
     _, poll_ms = live_periods(place, clock.speed)
     config = gateway_config(place, gateway_id, poll_ms, round(FLOOR_REAL_MS * clock.speed))
     try:
@@ -146,9 +148,7 @@ def _all(place: Site, site: Path, folder: Path, hub_words: list[str], broker: st
     try:
         supervisor.start(ChildSpec("hub", arguments("run", "hub", site, "--data-dir", folder, hub_words)))
         for gateway in place.gateways:
-            words = arguments(
-                "run", "gateway", site, "--data-dir", folder, "--broker", broker, "--gateway", gateway.id
-            )
+            words = arguments("run", "gateway", site, "--data-dir", folder, "--broker", broker, "--gateway", gateway.id)
             supervisor.start(ChildSpec(gateway.id, words))
         click.echo(f"hub and {len(place.gateways)} gateway(s) run; logs in {folder / 'logs'}; Ctrl-C stops them")
         while not stopping:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     help="How carefully --data-dir is written.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def simulate(
+def simulate(  # noqa: PLR0913 - one argument per option
     site: Path,
     *,
     days: float,

@@ -84,8 +84,10 @@ def value_text(value: Row) -> str:
     number, quality = value["value"], QUALITIES[cast("int", value["quality"])]
     if number is None:
         return f"--  ({quality})"
-    watts = cast("float", number)
-    text = f"{watts / 1000:8.2f} kW" if value["unit"] == "W" else f"{watts:8.1f} {value['unit']}"
+    amount = cast("float", number)
+    shown = {"W": (amount / 1000, "kW", 2), "fraction": (amount * 100, "%", 1)}.get(str(value["unit"]))
+    scaled, unit, digits = shown or (amount, str(value["unit"]), 1)
+    text = f"{scaled:8.{digits}f} {unit}"
     return text if quality == "good" else f"{text}  ({quality}, {cast('int', value['age_ms']) / 1000:.0f} s old)"
 
 

@@ -78,9 +78,8 @@ class Supervisor:
                 raise ChildFailed(f"{child.spec.name} ended ({code}):\n{self.log_end(child.spec.name)}")
             if child.again_at == 0.0:
                 if len(child.starts) == RESTARTS_MAX and now - child.starts[0] < RESTART_WINDOW_S:
-                    raise ChildFailed(
-                        f"{child.spec.name} ended {RESTARTS_MAX} times within a minute:\n{self.log_end(child.spec.name)}"
-                    )
+                    end = self.log_end(child.spec.name)
+                    raise ChildFailed(f"{child.spec.name} ended {RESTARTS_MAX} times within a minute:\n{end}")
                 child.again_at = now + 0.3 * len([at for at in child.starts if now - at < RESTART_WINDOW_S])
                 self._say(f"{child.spec.name} ended ({code}); starting it again")
             elif now >= child.again_at:
@@ -112,14 +111,14 @@ class Supervisor:
         path = self._log_dir / f"{spec.name}.log"
         if path.exists() and path.stat().st_size > LOG_MAX:
             path.replace(path.with_suffix(".log.1"))
-        with open(path, "ab") as log:
+        with path.open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "controller.cli", *spec.arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # a Ctrl-C in the terminal is the supervisor's alone
-                preexec_fn=die_with(os.getpid()),
+                preexec_fn=die_with(os.getpid()),  # noqa: PLW1509 - two system calls, no lock taken
             )
 
 

@@ -15,12 +15,12 @@ from controller.console.source import (
     LedgerHead,
     LedgerPosting,
     LedgerProof,
-    Series,
 )
 from controller.outlook import best_hours, plan_view
 from controller.settlement.charter import Member
 from controller.shell.hub import LiveHub
 from controller.shell.ledger_reader import EntryView, LedgerReader
+from controller.store.series import Series
 from controller.store.telemetry import TelemetryReader
 from controller.views import BillLineView, HomeView, NowView, PlanView
 from devices.clock import DAY_MS, HOUR_MS, SLOT_MS, Instant, floor_to, iso
@@ -59,8 +59,7 @@ class HubSource:
 
     def series(self, points: Sequence[PointId], start: Instant, end: Instant, step_ms: int) -> Series:
         """Returns means per step of [start, end) from the telemetry store."""
-        found = self._telemetry.series(points, start, end, step_ms)
-        return Series(found.times, found.columns)
+        return self._telemetry.series(points, start, end, step_ms)
 
     # -- households ------------------------------------------------------------------------------------------------
 
@@ -89,7 +88,7 @@ class HubSource:
         so_far, bill = self._ledger.day_so_far(member.id, now), self._ledger.bill_so_far(member.id, now)
         share = None
         if so_far is not None and so_far.so_far.used > 0:
-            share = sum(so_far.so_far.local) / so_far.so_far.used
+            share = so_far.so_far.from_local / so_far.so_far.used
         return HomeView(
             id=member.id,
             label=member.name,
@@ -151,7 +150,12 @@ class HubSource:
     def ledger_balances(self) -> tuple[LedgerBalance, ...]:
         """Returns all balances by asset and account."""
         found = [
-            LedgerBalance(balance.account, self._account_label(balance.account), balance.asset, *self._amount(balance.asset, balance.posted))
+            LedgerBalance(
+                balance.account,
+                self._account_label(balance.account),
+                balance.asset,
+                *self._amount(balance.asset, balance.posted),
+            )
             for balance in self._ledger.balances()
         ]
         return tuple(sorted(found, key=lambda balance: (balance.asset, balance.account)))
@@ -183,11 +187,14 @@ class HubSource:
         if entry.kind in ("hold", "release", "acknowledge"):
             what = body.get("device") or body.get("alarm")
             value = f" at {body['value']} until {body['until']}" if "until" in body else ""
-            return f"{body.get('by')}: {entry.kind} {what}{value} ({_words(body, 'reason', 'note')}) -> {body.get('result')}"
+            why = _words(body, "reason", "note")
+            return f"{body.get('by')}: {entry.kind} {what}{value} ({why}) -> {body.get('result')}"
         if "text" in body:
             return f"{_words(body, 'text')} [{_words(body, 'to', 'state')}]"
         who = f" {entry.member}" if entry.member else ""
-        return f"{entry.kind}{who} {entry.period}".strip() if entry.period or entry.member else _first_words(body, entry)
+        return (
+            f"{entry.kind}{who} {entry.period}".strip() if entry.period or entry.member else _first_words(body, entry)
+        )
 
 
 def _words(body: object, *keys: str) -> str:
@@ -199,5 +206,3 @@ def _first_words(body: object, entry: EntryView) -> str:
     assert isinstance(body, dict)
     parts = [f"{key} {value}" for key, value in body.items() if isinstance(value, str | int)]  # pyright: ignore[reportUnknownVariableType]
     return ", ".join(parts[:4]) or iso(entry.at)
-
-

@@ -32,11 +32,11 @@ def next_epoch(data_dir: Path) -> int:
         try:
             content = parse(path.read_bytes())
         except BadJson as error:
-            raise HubFileBroken(f"{path}: {error}; write {{\"epoch\": N}} with N above every epoch in the log") from error
+            raise HubFileBroken(f'{path}: {error}; write {{"epoch": N}} with N above every epoch in the log') from error
         match content:
             case {"epoch": int() as found} if found >= 0:
                 last = found
             case _:
-                raise HubFileBroken(f"{path} holds no epoch; write {{\"epoch\": N}} with N above every epoch in the log")
+                raise HubFileBroken(f'{path} holds no epoch; write {{"epoch": N}} with N above every epoch in the log')
     write_whole(path, json.dumps({"epoch": last + 1}) + "\n")
     return last + 1

@@ -146,17 +146,13 @@ class Demo:
         options, places = self.options, self.places
         common = ("--data-dir", str(options.data_dir))
         hub = ("--broker-port", str(places.broker_port), "--listen", options.listen, "--port", str(places.console_port))
-        self.supervisor.start(
-            ChildSpec("hub", arguments("run", "hub", options.site_file, common, hub, "--follow-run"))
-        )
+        self.supervisor.start(ChildSpec("hub", arguments("run", "hub", options.site_file, common, hub, "--follow-run")))
         self.supervisor.start(
             ChildSpec("fleet", arguments("fleet", options.site_file, common, "--seed", str(options.seed)))
         )
         for gateway in self.site.gateways:
             words = ("--broker", places.run.broker, "--gateway", gateway.id, "--follow-run")
-            self.supervisor.start(
-                ChildSpec(gateway.id, arguments("run", "gateway", options.site_file, common, words))
-            )
+            self.supervisor.start(ChildSpec(gateway.id, arguments("run", "gateway", options.site_file, common, words)))
 
     def wait_up(self) -> bool:
         """Returns whether the hub answers within 25 s, looking after the children meanwhile."""
@@ -192,7 +188,7 @@ def status_line(view: Mapping[str, object], console: str) -> str:
 
     def percent(name: str) -> str:
         number = cast("Mapping[str, object]", view[name])["value"]
-        return "--" if number is None else f"{cast('float', number):.0f}%"
+        return "--" if number is None else f"{cast('float', number):.0%}"
 
     waiting = sum(1 for row in _rows(view, "alarms") if str(row["state"]) != "acknowledged")
     age = view["plan_age_ms"]
@@ -202,7 +198,8 @@ def status_line(view: Mapping[str, object], console: str) -> str:
         f"{clock_text(zone, at)}  homes {kw('homes')} kW  solar {kw('solar', -0.001)}"
         f"  battery {kw(kinds.get('battery', ''))}  grid {kw(kinds.get('grid', ''), -0.001)}"
         f" | charge {percent('battery_soc')}  tank {percent('tank_level')} | {plan}"
-        f" | ledger {view['ledger_size']}" + (f" | {waiting} ALARM{'S' if waiting > 1 else ''}" if waiting else "")
+        f" | ledger {view['ledger_size']}"
+        + (f" | {waiting} ALARM{'S' if waiting > 1 else ''}" if waiting else "")
         + f" | {console}"
     )
 

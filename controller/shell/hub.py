@@ -92,7 +92,9 @@ class LiveHub:
         try:
             return answer.result(COMMAND_WAIT_S)
         except TimeoutError:
-            return CommandResult(command.id, False, "no-answer", "the hub is busy: look whether it happened, then try again")
+            return CommandResult(
+                command.id, False, "no-answer", "the hub is busy: look whether it happened, then try again"
+            )
 
     def stop(self) -> None:
         """Ends the loop after its present batch."""
@@ -118,7 +120,7 @@ class LiveHub:
             while not self._stopping.is_set():
                 wait_s = min(IDLE_S, max(0.0, self._clock.real_seconds_until(self.hub.next_deadline())))
                 self.batch(self._inbox.get(wait_s))
-        except BaseException as error:  # noqa: BLE001 - the loop's thread ends here, the process must too
+        except BaseException as error:  # the loop's thread ends here, the process must too
             log.exception("event=loop-failed")
             self.failure = error
             self.stop()
@@ -197,7 +199,9 @@ class LiveHub:
 
     def _show(self, now: Instant) -> None:
         broker = "" if self._ports.broker is None else self._ports.broker.describe()
-        around = Surroundings(self._clock.speed, self._clock.quality(), broker, (("inbox_dropped", self._inbox.dropped),))
+        around = Surroundings(
+            self._clock.speed, self._clock.quality(), broker, (("inbox_dropped", self._inbox.dropped),)
+        )
         view = now_view(self.hub, now, around)
         self._shown_version = view.version
         with self._news:
@@ -214,4 +218,3 @@ def stop_on_signals(stop: Callable[[], None]) -> None:
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
-

@@ -152,6 +152,12 @@ class LedgerReader:
             row = self._file.entry(seq)
             return None if row is None else _view(row)
 
+    def document(self, seq: int) -> str | None:
+        """Returns the canonical JSON of an entry: its leaf hash is SHA-256(0x00 || these UTF-8 bytes)."""
+        with self._lock:
+            row = self._file.entry(seq)
+            return None if row is None else row.document.decode()
+
     def proof(self, seq: int) -> Proof | None:
         """Returns the proof that an entry is in the newest signed tree that holds it, else in the present one."""
         with self._lock:

@@ -10,14 +10,14 @@ from tempfile import TemporaryDirectory
 from typing import cast
 
 from controller import hub as core
+from controller.report import Report, energy_truth, lifelines_missed, outside_payment
+from controller.settlement.accounts import money, owes_account
 from controller.shell.bookkeeper import Bookkeeper
 from controller.shell.books import Books, BooksRules
 from controller.shell.data_dir import LEDGER
 from controller.shell.ledger_verify import verify
 from controller.shell.planner import Planner
 from controller.simulate import HUB_PHASE_MS, Happening, Parts, World
-from controller.report import Report, energy_truth, lifelines_missed, outside_payment
-from controller.settlement.accounts import money, owes_account
 from controller.site import Site
 from controller.store.telemetry import TelemetryWriter
 from devices import gateway as edge
@@ -134,7 +134,9 @@ class Simulation:
             spec.id: edge.Gateway(gateway_config(site, spec.id, options.cycle_ms, 0), self.start)
             for spec in site.gateways
         }
-        outboxes = {name: _MemoryOutbox() if file is None else _FileOutbox(file) for name, file in self._outboxes.items()}
+        outboxes = {
+            name: _MemoryOutbox() if file is None else _FileOutbox(file) for name, file in self._outboxes.items()
+        }
         return Parts(
             site=site,
             fleet=self.fleet,
@@ -171,7 +173,7 @@ def report_of(simulation: Simulation, days: float, speed: float) -> Report:
     records = [
         record
         for device in (*site.of_kind(DeviceKind.GRID), *site.of_kind(DeviceKind.GENSET))
-        for record in books.records(device.id, simulation.start, world.now)
+        for record in books.records(simulation.start, world.now, device.id)
     ]
     truth = simulation.fleet.truth()
     asset = money(site.charter)
@@ -210,7 +212,10 @@ def _plan_error(planned: Mapping[Instant, float], records: Sequence[IntervalReco
     """Returns the mean |planned - actual| exchange with the outside over slots that had a plan [W]."""
     grids = {device.id for device in site.of_kind(DeviceKind.GRID)}
     errors = [
-        abs(planned[record.start] - (record.import_delta - record.export_delta) * 3_600_000 / (record.end - record.start))
+        abs(
+            planned[record.start]
+            - (record.import_delta - record.export_delta) * 3_600_000 / (record.end - record.start)
+        )
         for record in records
         if record.usage_point in grids and record.start in planned
     ]
@@ -254,4 +259,3 @@ def gateway_config(site: Site, gateway: str, poll_ms: int, floor_ms: int) -> edg
 def start_of(site: Site) -> Instant:
     """Returns the instant at which a site's simulation begins."""
     return DEFAULT_START if site.simulate_start is None else site.simulate_start
-

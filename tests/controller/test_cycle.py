@@ -160,7 +160,7 @@ def test_a_locked_out_device_is_left_alone() -> None:
     limit=st.integers(0, 60_000),
     island=st.booleans(),
 )
-def test_no_state_makes_a_rule_leave_the_nameplate(  # noqa: PLR0913 - one argument per drawn state
+def test_no_state_makes_a_rule_leave_the_nameplate(
     soc: float | None, grid: float | None, power: float, level: float | None, mode: Mode, limit: int, island: bool
 ) -> None:
     state = {"grid-1": {"W": grid}, "battery-1": {"soc": soc, "W": power}, "tank-1": {"level": level}}
