@@ -18,6 +18,7 @@ from devices.sparkplug import (
     RebirthRequested,
     RecordsAcked,
     Rejected,
+    Send,
     SetpointReceived,
 )
 from devices.sparkplug_codec import RECORDS_ACK, HostState, Payload, decode, encode, encode_state
@@ -122,6 +123,7 @@ def test_data_commands_rebirth_value_true_asks_for_a_rebirth_with_the_same_bdseq
     session, host = born(), HostSession("village")
     before = session.bd_seq
     (send,) = host.receive("spBv1.0/village/NDATA/gw-1", encode(Payload(T, (), 9)), T)
+    assert isinstance(send, Send)
     assert session.receive(send.message, T) == [RebirthRequested()]
     births = session.birth(T, METRICS)
     assert decode(births[0].payload).metrics[0].value == before

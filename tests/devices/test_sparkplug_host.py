@@ -62,8 +62,8 @@ def kinds(events: list[HostEvent]) -> list[str]:
     return [type(event).__name__ for event in events]
 
 
-def live(**fields: object) -> PayloadPb:
-    return PayloadPb(timestamp=T + 1000, **fields)
+def live(seq: int) -> PayloadPb:
+    return PayloadPb(timestamp=T + 1000, seq=seq)
 
 
 # -- the host's own state ------------------------------------------------------------------------------------------
@@ -178,7 +178,8 @@ def test_data_of_another_time_each_and_by_name_is_taken_apart():
     payload.metrics.add(name="W", timestamp=T + 10, double_value=1.0)
     payload.metrics.add(name="V", timestamp=T + 20, double_value=2.0)
     events = wire.host.receive(DDATA, payload.SerializeToString(), Instant(T + 1000))
-    found = [(event.readings.at, event.readings.points, event.readings.values) for event in events]
+    readings = [event.readings for event in events if isinstance(event, DeviceData)]
+    found = [(entry.at, entry.points, entry.values) for entry in readings]
     assert found == [(T + 10, ("W",), (1.0,)), (T + 20, ("V",), (2.0,))]
 
 
@@ -335,7 +336,7 @@ def test_whatever_is_lost_or_shuffled_live_values_never_go_back_in_time(order, k
     wire = Wire()
     messages = [wire.data(float(step), T + step) for step in range(20)]
     live_values = [
-        event.readings.values[0]
+        event.readings.values[0] or 0.0
         for step in order[:kept]
         for event in wire.take(messages[step], T + 100)
         if isinstance(event, DeviceData) and not event.readings.historical
