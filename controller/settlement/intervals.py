@@ -22,6 +22,9 @@ BRACKET_MS = 31 * 86_400_000
 
 REGISTER_LIMIT = 2**53
 
+TIME_LIMIT = 7_258_118_400_000
+"""The year 2200: a record beyond it comes from a broken clock."""
+
 ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -81,8 +84,8 @@ def anonymous(record: IntervalRecord) -> str:
 
 def refusal(record: IntervalRecord) -> str:
     """Returns why a record cannot be kept, or ''. Strange registers are kept, and judged by `point_day`."""
-    if record.start % SLOT_MS or record.end != record.start + SLOT_MS or not 0 <= record.start < REGISTER_LIMIT:
-        return f"[{record.start}, {record.end}) is not one 15-minute slot"
+    if record.start % SLOT_MS or record.end != record.start + SLOT_MS or not 0 <= record.start < TIME_LIMIT:
+        return f"[{record.start}, {record.end}) is not one 15-minute slot of our time"
     registers = (record.import_start, record.import_end, record.export_start, record.export_end)
     if min(registers) < 0 or max(registers) >= REGISTER_LIMIT:
         return f"registers {registers} are not within 0 and 2^53"

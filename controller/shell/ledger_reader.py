@@ -15,6 +15,7 @@ from controller.ledger.canonical import Json
 from controller.ledger.core import Balance
 from controller.ledger.entries import EntryState, Posting
 from controller.ledger.merkle import Tree
+from controller.settlement.arrivals import ProvisionalSlot
 from controller.settlement.bills import Line, day_lines, exact, merge, minor_text, round_minor
 from controller.settlement.intervals import Kept, PointDay
 from controller.settlement.published import CHARTER, CHARTER_TABLE, Published
@@ -22,7 +23,7 @@ from controller.settlement.runs import RUN_DAY, SETTLE_DAY, Rules, parse_day
 from controller.settlement.sharing import MemberDay, SlotTotals, member_day
 from controller.settlement.tariff import LocalDay, first_day_name, period_name
 from controller.store.ledger_file import LedgerFile
-from controller.store.ledger_rows import EntryRow, ProvisionalSlot
+from controller.store.ledger_rows import EntryRow
 from devices.clock import SLOT_MS, Instant
 from devices.model import RecordQuality
 

@@ -15,6 +15,7 @@ import apsw
 
 from controller.ledger.core import Account, Balance
 from controller.ledger.entries import Posting, SealedEntry
+from controller.settlement.arrivals import ProvisionalSlot
 from controller.settlement.intervals import Kept
 from controller.store.ledger_rows import (
     ENTRY_COLUMNS,
@@ -24,7 +25,6 @@ from controller.store.ledger_rows import (
     SCHEMA_VERSION,
     EntryRow,
     MeterRow,
-    ProvisionalSlot,
     RefusedRow,
     entry_period,
     entry_row,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import cast
 
-from controller.ledger.canonical import Json, encode
+from controller.ledger.canonical import encode
 from controller.ledger.entries import SealedEntry, unseal
 from controller.settlement.intervals import Kept
 from devices.clock import ClockQuality, Instant
@@ -93,23 +93,6 @@ class EntryRow:
             ValueError: the document is not canonical (NotCanonical) or of an unknown version.
         """
         return SealedEntry(unseal(self.document), self.document, self.leaf)
-
-
-@dataclass(frozen=True, slots=True)
-class ProvisionalSlot:
-    """The totals of one slot as they were known when it ended [Wh]; shown, never posted."""
-
-    slot: Instant
-    taken: int
-    given: int
-    grid_import: int
-    grid_export: int
-    missing: tuple[str, ...]
-
-    def digest(self) -> bytes:
-        """Returns the SHA-256 of the row's canonical bytes."""
-        row: list[Json] = [self.slot, self.taken, self.given, self.grid_import, self.grid_export, list(self.missing)]
-        return sha256(encode(row)).digest()
 
 
 @dataclass(frozen=True, slots=True)

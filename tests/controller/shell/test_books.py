@@ -365,3 +365,27 @@ def test_another_reader_sees_only_what_is_committed(path):
     assert reader.records() == 0
     books.commit(START)
     assert reader.records() == len(records)
+
+
+def test_records_of_a_clock_that_is_wrong_harm_nothing():
+    books = Books.open(":memory:", rules())
+    rows = [rows[0] for rows in Village(START).slots(Instant(START + 3 * SLOT_MS))]
+    books.accept(rows[:1])
+    books.commit(Instant(START + HOUR_MS))
+    ahead = replace(rows[1], start=Instant(START + 900 * DAY_MS), end=Instant(START + 900 * DAY_MS + SLOT_MS))
+    unset = replace(rows[1], start=Instant(0), end=Instant(SLOT_MS))
+    never = replace(rows[2], start=Instant(9 * 10**15), end=Instant(9 * 10**15 + SLOT_MS))
+    assert "ahead" in books.accept([ahead]).refused[0].reason
+    assert books.commit(START).acks == ()  # it may be right, and the hub's clock wrong: sent again later
+    assert len(books.accept([unset, never]).refused) == 2
+    assert books.counters["early"] == 2
+    assert books.commit(START).acks == ((rows[0].usage_point, 1, 2),)  # what can never be right does not block
+    assert [run for run in books.run_due(Instant(START + HOUR_MS)) if run.run != "provisional"] == []
+
+
+def test_a_hub_clock_that_jumps_years_ahead_closes_few_days_at_a_time():
+    books = Books.open(":memory:", rules())
+    live(books, Village(START).until(Instant(START + 2 * SLOT_MS)))
+    runs = books.run_due(Instant(START + 400 * DAY_MS))
+    assert len([run for run in runs if run.run == "final"]) == 40
+    assert len([run for run in books.run_due(START) if run.run == "final"]) == 0

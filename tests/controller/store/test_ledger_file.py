@@ -5,8 +5,8 @@ from __future__ import annotations
 import apsw
 import pytest
 
+from controller.settlement.arrivals import ProvisionalSlot
 from controller.store.ledger_file import LedgerFile, NotALedger
-from controller.store.ledger_rows import ProvisionalSlot
 from controller.store.sqlite import SQLITE_MIN, SqliteTooOld, require_sqlite
 from devices.clock import Instant
 
