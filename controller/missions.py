@@ -35,7 +35,7 @@ from optimizer.problem import AssetId
 VEHICLE_KINDS = (DeviceKind.ROBOT, DeviceKind.DRONE)
 INTERFACE = "vda5050"
 MANUFACTURER = "atoll"
-MAP = "village"
+MAP = "site"
 POINTS = ("soc", "state", "x", "y")
 LATE_MS = 60 * MINUTE_MS
 """A run that is not done this long after its window and duration has failed."""

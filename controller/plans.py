@@ -228,7 +228,7 @@ def _batteries(site: Site, snapshot: Snapshot, prices: Sequence[float]) -> tuple
                 discharge_kw_max=ratings["discharge_w_max"] / 1000,
                 charge_efficiency=ratings["charge_efficiency"],
                 discharge_efficiency=ratings["discharge_efficiency"],
-                soc_now_kwh=min(max(soc * energy, low), high),
+                soc_now_kwh=soc * energy,
                 soc_min_kwh=low,
                 soc_max_kwh=high,
                 reserve_kwh=max(low, site.island_reserve * energy),
@@ -290,6 +290,7 @@ def _water(site: Site, snapshot: Snapshot, outlook: Forecast) -> tuple[WaterSyst
                 unserved_price=WATER_UNSERVED_PRICE,
                 reserve_price=1.0,
                 terminal_value=0.25 * device.ratings["power_w"] / 1000 / flow,
+                running=snapshot.value(device.id, "on") == 1.0,
                 start_price=0.02,
             )
         )

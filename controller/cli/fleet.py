@@ -34,6 +34,8 @@ def fleet(site: Path, data_dir: Path | None, broker: str, seed: int, profiles: P
         factory.serve(devices, str(folder / RUN), broker, str(folder / FLEET))
     except (FileNotFoundError, BadRunFile) as error:
         raise Refusal(f"no run in {folder}: {error}", ExitCode.CONFIG, hint="atoll demo starts one") from error
+    except LookupError as error:
+        raise Refusal(f"the profiles do not fit the site: {error}", ExitCode.CONFIG) from error
     except ProfileProblems as error:
         raise Refusal(f"{len(error.problems)} problems in the profiles\n{error}", ExitCode.CONFIG) from error
     except NoFleet as error:

@@ -36,9 +36,9 @@ def test(ctx: click.Context, *, deep: bool, pytest_arguments: tuple[str, ...]) -
 
 
 def _parallel() -> list[str]:
-    """Returns the options of a whole run on more than one core; tests/conftest.py says which tests stay together."""
+    """Returns the options of a whole run on more than one core: each file stays on one worker, in our order."""
     workers = min(os.cpu_count() or 1, 4)
-    return ["-n", str(workers), "--dist", "loadgroup", "--no-loadscope-reorder"] if workers > 1 else []
+    return ["-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder"] if workers > 1 else []
 
 
 def _work_folder(root: Path) -> Path:

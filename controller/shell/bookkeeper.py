@@ -11,6 +11,10 @@ from devices.model import IntervalRecord, UsagePointId
 from devices.outbox import Ack, encode_acks
 
 
+HELD_DAYS = 3
+"""Days back for which a meter that is held back is an alarm."""
+
+
 class Bookkeeper:
     """One writer of one ledger, and which gateway each usage point's records came from."""
 
@@ -31,9 +35,9 @@ class Bookkeeper:
 
     def settle(self, now: Instant) -> None:
         """Makes every run that is due."""
-        for result in self.books.run_due(now):
-            if result.run != "provisional":
-                self._held = {point: str(why) for point, why in result.held}
+        runs = {result.run for result in self.books.run_due(now)}
+        if runs - {"provisional"}:
+            self._held = {point: f"{why} on {day}" for day, point, why in self.books.reader().held(HELD_DAYS)}
 
     def commit(self, now: Instant) -> tuple[core.Booked, Mapping[str, bytes]]:
         """Makes everything durable; returns the head, and the acknowledgement payload for each gateway."""

@@ -10,7 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
@@ -35,7 +35,7 @@ class Child:
 
     spec: ChildSpec
     process: subprocess.Popen[bytes]
-    starts: deque[float] = field(default_factory=lambda: deque[float](maxlen=RESTARTS_MAX))
+    starts: deque[float]
     again_at: float = 0.0
 
 
@@ -46,17 +46,18 @@ class ChildFailed(RuntimeError):
 class Supervisor:
     """Starts children in order, restarts those that die, stops them in reverse order."""
 
-    def __init__(self, log_dir: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, log_dir: Path, say: Callable[[str], None], restarts_max: int = RESTARTS_MAX) -> None:
+        """`restarts_max`: a child that ends so often within a minute is not started again."""
         self._log_dir = log_dir
         self._say = say
+        self._restarts_max = restarts_max
         self._children: list[Child] = []
         log_dir.mkdir(parents=True, exist_ok=True)
 
     def start(self, spec: ChildSpec) -> None:
         """Starts one more child."""
-        child = Child(spec, self._spawn(spec))
-        child.starts.append(time.monotonic())
-        self._children.append(child)
+        starts = deque([time.monotonic()], maxlen=self._restarts_max)
+        self._children.append(Child(spec, self._spawn(spec), starts))
 
     @property
     def processes(self) -> Mapping[str, int]:
@@ -77,10 +78,11 @@ class Supervisor:
             if code in child.spec.fatal or code == 0:
                 raise ChildFailed(f"{child.spec.name} ended ({code}):\n{self.log_end(child.spec.name)}")
             if child.again_at == 0.0:
-                if len(child.starts) == RESTARTS_MAX and now - child.starts[0] < RESTART_WINDOW_S:
+                if len(child.starts) == self._restarts_max and now - child.starts[0] < RESTART_WINDOW_S:
                     end = self.log_end(child.spec.name)
-                    raise ChildFailed(f"{child.spec.name} ended {RESTARTS_MAX} times within a minute:\n{end}")
-                child.again_at = now + 0.3 * len([at for at in child.starts if now - at < RESTART_WINDOW_S])
+                    raise ChildFailed(f"{child.spec.name} ended {self._restarts_max} times within a minute:\n{end}")
+                lately = sum(1 for at in child.starts if now - at < RESTART_WINDOW_S)
+                child.again_at = now + min(2.0, 0.3 * lately)
                 self._say(f"{child.spec.name} ended ({code}); starting it again")
             elif now >= child.again_at:
                 child.again_at = 0.0

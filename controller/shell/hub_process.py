@@ -121,21 +121,15 @@ class _Process:
         return hub
 
     def run(self) -> None:
-        """Opens the doors, runs the loop, closes everything."""
+        """Opens the doors, runs the loop in this thread, closes everything."""
         stop_on_signals(self.live.stop)
-        self.link.start()
-        loop = threading.Thread(target=self.live.run, name="loop")
-        loop.start()
         try:
-            self.live.view()
+            self.link.start()
             self.control.start()
             self._serve_console()
-            while loop.is_alive() and not self.live.stopping:
-                loop.join(0.5)
+            self.live.run()
         finally:
-            self._close(loop)
-        if self.live.failure is not None:
-            raise self.live.failure
+            self._close()
 
     def _serve_console(self) -> None:
         """Runs the console in a thread with its own event loop; imported here so that a failure names itself."""
@@ -167,12 +161,10 @@ class _Process:
         server = self.console
         threading.Thread(target=lambda: asyncio.run(server.serve()), name="console", daemon=True).start()
 
-    def _close(self, loop: threading.Thread) -> None:
+    def _close(self) -> None:
         if self.console is not None:
             self.console.should_exit = True
         self.control.stop()
-        self.live.stop()
-        loop.join(5.0)
         self.link.stop(self.hub.host.will(self.clock.now()))
         self.planner.close()
         now = self.clock.now()
