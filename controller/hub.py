@@ -360,7 +360,10 @@ def others_w(site: Site, snapshot: Snapshot) -> float | None:
 
 
 def _actuate(hub: Hub, decision: Decision, now: Instant) -> list[Effect]:
-    """Sends a setpoint when it changed enough or a third of its lease is used up."""
+    """Sends a setpoint when it changed enough or a third of its lease is used up.
+
+    Where the value is what the device falls back to anyway, two thirds: a lost renewal changes nothing there.
+    """
     node = hub.node_of.get(decision.device)
     device = hub.config.site.device(decision.device)
     if node is None or device is None or not hub.link_up:
@@ -370,7 +373,9 @@ def _actuate(hub: Hub, decision: Decision, now: Instant) -> list[Effect]:
     valid_ms = max(60_000, 15 * hub.config.cycle_ms, 20 * hub.config.floor_ms)
     step_size = 0.01 if device.kind is DeviceKind.PV else 25.0 if device.kind is not DeviceKind.PUMP else 0.5
     changed = lease is None or abs(value - lease.value) >= step_size or (value == 0.0) != (lease.value == 0.0)
-    if not changed and lease is not None and now - lease.sent_at < valid_ms // 3:
+    back = fallback(device)
+    renew_ms = valid_ms * 2 // 3 if value == back else valid_ms // 3
+    if not changed and lease is not None and now - lease.sent_at < renew_ms:
         lease.reason = decision.reason
         return []
     hub.sequence += 1
@@ -382,7 +387,7 @@ def _actuate(hub: Hub, decision: Decision, now: Instant) -> list[Effect]:
         epoch=hub.config.epoch,
         sequence=hub.sequence,
         valid_ms=valid_ms,
-        fallback=fallback(device),
+        fallback=back,
         reason=decision.reason,
     )
     return [Publish(hub.host.setpoint(node, setpoint, now))]

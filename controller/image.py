@@ -56,10 +56,11 @@ class Snapshot:
     def value(self, device: str, point: str) -> float | None:
         """Returns the number if it may be used now, else None."""
         image = self.devices.get(DeviceId(device))
-        index = None if image is None else image.index(point)
-        if image is None or index is None or image.qualities[index] not in USABLE:
+        if image is None or not image.online or point not in image.points:
             return None
-        return image.values[index] if self._fresh(image, device, image.times[index]) else None
+        index = image.points.index(point)
+        young = self.now - image.times[index] <= self.deadlines_ms.get(DeviceId(device), 0)
+        return image.values[index] if young and image.qualities[index] in USABLE else None
 
     def online(self, device: str) -> bool:
         """Returns whether the device has sent something within its data deadline and was not declared dead."""

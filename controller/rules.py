@@ -95,8 +95,10 @@ def _battery_room(context: Context) -> float:
 def _curtail(context: Context, surplus_w: float) -> Narrowing | None:
     """Cuts all PV by the same fraction when export exceeds its limit by `surplus_w` and no battery takes it."""
     plants = context.site.of_kind(DeviceKind.PV)
-    power = -sum(context.snapshot.value(plant.id, "W") or 0.0 for plant in plants)
     limit = next((context.previous.get(plant.id, 1.0) for plant in plants), 1.0)
+    if surplus_w <= 0.0 and limit >= 1.0:
+        return None
+    power = -sum(context.snapshot.value(plant.id, "W") or 0.0 for plant in plants)
     charge_room = 0.0
     for device in context.site.of_kind(DeviceKind.BATTERY):
         soc = context.snapshot.value(device.id, "soc")

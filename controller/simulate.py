@@ -144,6 +144,8 @@ class World:
         self._links = dict.fromkeys(parts.gateways, True)
         self._planner_up = True
         self._timers: dict[str, Instant] = {}
+        self._post: list[tuple[Message, str]] = []  # what was sent last, and by whom; it arrives together
+        self._post_at = start
         self._usual = (parts.hub.config.cycle_ms, {name: gw.config.poll_ms for name, gw in parts.gateways.items()})
         for happening in happenings:
             self._book(happening.at, lambda happening=happening: self._happen(happening))
@@ -184,12 +186,15 @@ class World:
     def _connect(self) -> None:
         self._hub(LinkUp())
         for name in self.parts.gateways:
-            self._gateway(name, LinkUp())
+            self._gateway(name, [LinkUp()])
 
     # -- the hub ---------------------------------------------------------------------------------------------------
 
-    def _hub(self, event: core.Event) -> None:
-        hub, effects = core.step(self.parts.hub, event, self.now)
+    def _hub(self, *events: core.Event) -> None:
+        """Steps the events of one instant, then carries out what they ask for, as the live loop does with a batch."""
+        hub, effects = self.parts.hub, list[core.Effect]()
+        for event in events:
+            effects += core.step(hub, event, self.now)[1]
         self._hub_effects(effects)
         self._timer("hub", Instant(max(hub.next_deadline(), self.now + 1)), lambda: self._hub(Tick()))
 
@@ -255,28 +260,28 @@ class World:
 
     # -- gateways and fleet ----------------------------------------------------------------------------------------
 
-    def _gateway(self, name: str, event: edge.Event) -> None:
-        queue: list[edge.Event] = [event]
+    def _gateway(self, name: str, queue: list[edge.Event]) -> None:
         gateway = self.parts.gateways[name]
         for waiting in queue:  # grows while it is walked: bus answers come at once
             _, effects = edge.step(gateway, waiting, self.now)
-            queue.extend(self._gateway_effects(name, effects))
-        self._timer(name, Instant(max(gateway.next_deadline(), self.now + 1)), lambda: self._gateway(name, Tick()))
+            if effects:
+                self._gateway_effects(name, effects, queue)
+        self._timer(name, Instant(max(gateway.next_deadline(), self.now + 1)), lambda: self._gateway(name, [Tick()]))
 
-    def _gateway_effects(self, name: str, effects: Sequence[edge.Effect]) -> list[edge.Event]:
-        fleet, answers = self.parts.fleet, list[edge.Event]()
+    def _gateway_effects(self, name: str, effects: Sequence[edge.Effect], answers: list[edge.Event]) -> None:
+        fleet = self.parts.fleet
         for effect in effects:
             match effect:
                 case BusRead(request=request):
                     fleet.advance(self.now)
                     found = fleet.read(request.endpoint, request.unit, request.function, request.address, request.count)
                     answers.append(BusAnswer(request, found if isinstance(found, BusFault) else tuple(found)))
+                case Send(message=message):
+                    self._send(message, name)
                 case BusWrite(request=order):
                     fleet.advance(self.now)
                     fault = fleet.write(order.endpoint, order.unit, order.function, order.address, order.values)
                     answers.append(BusWritten(order, fault))
-                case Send(message=message):
-                    self._send(message, name)
                 case StoreRecords(records=records):
                     self.tally.records_sent += len(records)
                     self.parts.outboxes[name].store(effect)
@@ -285,7 +290,6 @@ class World:
                     self.parts.outboxes[name].keep(effect)
                 case Log():
                     pass
-        return answers
 
     def _fleet_timer(self) -> None:
         self.parts.fleet.advance(self.now)
@@ -315,24 +319,39 @@ class World:
         if self._duplicates and self._random.random() < self._duplicates:
             self.tally.duplicated += 1
             copies = 2
-        for _ in range(copies):
-            self._book(Instant(self.now + LATENCY_MS), lambda: self._deliver(message, sender))
+        if self._post_at != self.now + LATENCY_MS or not self._post:
+            self._post, self._post_at = [], Instant(self.now + LATENCY_MS)
+            self._book(self._post_at, lambda post=self._post: self._deliver(post))
+        self._post += [(message, sender)] * copies
 
-    def _deliver(self, message: Message, sender: str) -> None:
-        self._trace.update(b"%d %s " % (self.now, message.topic.encode()))
-        self._trace.update(message.payload)
-        topic = message.topic.split("/")
-        if sender != "hub":
-            if self._links.get(sender, True):
-                self._hub(Incoming(message.topic, message.payload))
-        elif topic[0] == "vda5050":
+    def _deliver(self, post: Sequence[tuple[Message, str]]) -> None:
+        """Hands what arrives at one instant to each receiver, in the order in which it was sent."""
+        to_hub, to_fleet = list[core.Event](), list[Message]()
+        to_gateways: dict[str, list[edge.Event]] = {name: [] for name in self.parts.gateways}
+        for message, sender in post:
+            self._trace.update(b"%d %s " % (self.now, message.topic.encode()))
+            self._trace.update(message.payload)
+            if sender != "hub":
+                if self._links.get(sender, True):
+                    to_hub.append(Incoming(message.topic, message.payload))
+                continue
+            levels = message.topic.split("/")
+            if levels[0] == "vda5050":
+                to_fleet.append(message)
+                continue
+            for name, waiting in to_gateways.items():
+                if self._links[name] and (levels[1] == "STATE" or name in levels):
+                    waiting.append(Incoming(message.topic, message.payload))
+        if to_hub:
+            self._hub(*to_hub)
+        for name, waiting in to_gateways.items():
+            if waiting:
+                self._gateway(name, waiting)
+        if to_fleet:
             self.parts.fleet.advance(self.now)
-            self.parts.fleet.receive(message)
+            for message in to_fleet:
+                self.parts.fleet.receive(message)
             self._fleet_timer()
-        else:
-            for name in self.parts.gateways:
-                if self._links[name] and (topic[1] == "STATE" or name in topic):
-                    self._gateway(name, Incoming(message.topic, message.payload))
 
     def _happen(self, happening: Happening) -> None:
         arguments = happening.arguments
@@ -341,7 +360,7 @@ class World:
                 up = happening.name == "link-back"
                 for name in self.parts.gateways:
                     self._links[name] = up
-                    self._gateway(name, LinkUp() if up else LinkDown("happening"))
+                    self._gateway(name, [LinkUp() if up else LinkDown("happening")])
             case "message-loss":
                 self._loss = float(arguments["rate"])
             case "message-duplicates":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
@@ -75,14 +75,24 @@ class Site:
     tank_of: Mapping[DeviceId, DeviceId]
     ready_by: Mapping[DeviceId, int]
     simulate_start: Instant | None
+    _kinds: Mapping[DeviceKind, tuple[DeviceSpec, ...]] = field(init=False, repr=False, compare=False)
+    _by_id: Mapping[str, DeviceSpec] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Indexes the devices: every cycle asks for them many times."""
+        kinds: dict[DeviceKind, tuple[DeviceSpec, ...]] = {}
+        for device in self.devices:
+            kinds[device.kind] = (*kinds.get(device.kind, ()), device)
+        object.__setattr__(self, "_kinds", kinds)
+        object.__setattr__(self, "_by_id", {device.id: device for device in self.devices})
 
     def of_kind(self, kind: DeviceKind) -> tuple[DeviceSpec, ...]:
         """Returns the devices of one kind, in file order."""
-        return tuple(device for device in self.devices if device.kind is kind)
+        return self._kinds.get(kind, ())
 
     def device(self, device: str) -> DeviceSpec | None:
         """Returns a device by id."""
-        return next((spec for spec in self.devices if spec.id == device), None)
+        return self._by_id.get(device)
 
     def place(self, place: str) -> Place | None:
         """Returns a place by id."""

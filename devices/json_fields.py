@@ -22,6 +22,7 @@ TEXT_MAX = 1_024
 ITEMS_MAX = 1_000
 PROBLEMS_MAX = 20
 NUMBER_MAX = float(1 << 53)
+_PLAIN = frozenset({str, int, float, bool})
 
 Reader = Callable[[JsonValue, str, list[str]], object]
 """(value, where it stands, problems so far) -> the Python value, or None after adding a problem."""
@@ -53,16 +54,20 @@ def read(cls: type[T], value: JsonValue, path: str, problems: list[str]) -> T | 
 
 def write(value: object) -> JsonValue:
     """Returns the JSON value of a dataclass instance (or of a field of one)."""
-    if dataclasses.is_dataclass(value):
-        out: dict[str, JsonValue] = {}
-        for field in _fields(type(value)):
-            entry = getattr(value, field.name)
-            if entry is not None:
-                out[field.key] = write(entry)
-        return out
+    if value is None or type(value) in _PLAIN:
+        return cast("JsonValue", value)
     if isinstance(value, tuple):
         return [write(entry) for entry in cast("tuple[object, ...]", value)]
-    return str(value) if isinstance(value, StrEnum) else cast("JsonValue", value)
+    if isinstance(value, StrEnum):
+        return str(value)
+    if not dataclasses.is_dataclass(value):
+        return cast("JsonValue", value)
+    out: dict[str, JsonValue] = {}
+    for field in _fields(type(value)):
+        entry = getattr(value, field.name)
+        if entry is not None:
+            out[field.key] = cast("JsonValue", entry) if type(entry) in _PLAIN else write(entry)
+    return out
 
 
 @cache

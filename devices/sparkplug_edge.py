@@ -43,6 +43,7 @@ VALID_MS_MAX = 7 * DAY_MS
 REASON_MAX = 200
 SETPOINT_BYTES_MAX = 4_096
 NUMBER_MAX = 1 << 53
+INT64 = 1 << 63
 
 
 @dataclass(slots=True)
@@ -51,6 +52,32 @@ class _Born:
 
     metrics: dict[str, tuple[int, DataType]] = field(default_factory=dict[str, tuple[int, DataType]])
     names: dict[int, str] = field(default_factory=dict[int, str])
+    kept: _Kept | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The last plain data message of a device: the next one has the same shape, so only its numbers are put in."""
+
+    points: tuple[str, ...]
+    message: PayloadPb
+    metrics: tuple[tuple[PayloadPb.Metric, bool], ...]  # whether it is a Double; else Int64
+
+    def refill(self, readings: Readings) -> bool:
+        """Puts readings in; returns False where they are not as plain, and the message is then of no use."""
+        at = readings.at
+        self.message.timestamp = at
+        for (pb, double), value in zip(self.metrics, readings.values, strict=True):
+            if value is None or value - value != 0.0:
+                return False
+            pb.timestamp = at
+            if double:
+                pb.double_value = value
+            elif isinstance(value, int) and -INT64 <= value < INT64:
+                pb.long_value = value % (2 * INT64)
+            else:
+                return False
+        return True
 
 
 class EdgeSession:
@@ -143,6 +170,15 @@ class EdgeSession:
         born = self._devices.get(readings.device)
         if born is None:
             raise LocalProtocolError(f"{readings.device}: data before its birth; call birth() first")
+        topic, kept = self._data_topics[readings.device], born.kept
+        plain = not readings.historical and not any(readings.qualities)
+        if plain and kept is not None and kept.points == readings.points and kept.refill(readings):
+            return self._send(kept.message, topic)
+        message = self._filled(born, readings)
+        born.kept = _keep(born, readings.points, message) if plain else None
+        return self._send(message, topic)
+
+    def _filled(self, born: _Born, readings: Readings) -> PayloadPb:
         at, metrics, historical = readings.at, born.metrics, readings.historical
         message = PayloadPb(timestamp=at)
         add = message.metrics.add
@@ -162,7 +198,7 @@ class EdgeSession:
                 self._put(pb, entry[1], value)
             if quality is not Quality.GOOD and quality is not Quality.BAD:
                 put_quality(pb, quality)
-        return self._send(message, self._data_topics[readings.device])
+        return message
 
     def data_bytes(self, device: DeviceId, name: str, payload: bytes, now: Instant) -> Message:
         """Returns a DDATA with one Bytes metric (`Records/batch`).
@@ -282,6 +318,17 @@ class EdgeSession:
 
     def _count(self, name: str) -> None:
         self.counters[name] = self.counters.get(name, 0) + 1
+
+
+def _keep(born: _Born, points: tuple[str, ...], message: PayloadPb) -> _Kept | None:
+    """Returns a message to fill again, if every point is in it with a number of the two usual types."""
+    types = [born.metrics[point][1] for point in points if point in born.metrics]
+    metrics = tuple(message.metrics)
+    usual = all(kind in (DataType.DOUBLE, DataType.INT64) for kind in types)
+    if len(types) != len(points) or not usual or any(pb.is_null for pb in metrics):
+        return None
+    doubles = (kind is DataType.DOUBLE for kind in types)
+    return _Kept(points, message, tuple(zip(metrics, doubles, strict=True)))
 
 
 def encode_setpoint(setpoint: Setpoint) -> bytes:

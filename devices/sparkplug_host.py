@@ -51,7 +51,7 @@ from devices.sparkplug_events import (
     RecordBatch,
     Send,
 )
-from devices.sparkplug_live import BornDevice, columns, past, unusual
+from devices.sparkplug_live import AHEAD_MS_MAX, BornDevice, columns, past, remember, unusual
 
 NODES_MAX = 1_024
 DEVICES_MAX = 1_024
@@ -397,8 +397,16 @@ class HostSession:
     # -- live data --------------------------------------------------------------------------------------------------
 
     def _device_data(self, device: BornDevice, payload: bytes, now: Instant) -> list[HostEvent]:
+        node = self._nodes[device.node]
+        layout = device.layouts.get(len(payload))
+        if layout is not None:
+            read = layout.read(device.id, payload, device.simulated)
+            if read is not None and read[0] == node.next_seq and read[1].at <= now + AHEAD_MS_MAX:
+                node.next_seq = (read[0] + 1) & 0xFF
+                device.last_at = read[1].at
+                return [DeviceData(device.node, read[1])]
         message = parse(payload)
-        node, seq = self._nodes[device.node], message.seq
+        seq = message.seq
         late = False
         if seq == node.next_seq and (seq or message.HasField("seq")):
             node.next_seq = (seq + 1) & 0xFF
@@ -414,6 +422,7 @@ class HostSession:
         readings = None if late else columns(device, message, now, self._count)
         if readings is not None:
             device.last_at = readings.at
+            remember(device, payload, readings)
             return [DeviceData(node.id, readings)]
         found, known = unusual(device, message, now, late, self._count)
         device.last_at = max((entry.at for entry in found if not entry.historical), default=device.last_at)

@@ -7,15 +7,19 @@ else; `unusual` takes everything that Sparkplug allows. Both give the same readi
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from devices.clock import Instant
 from devices.model import DeviceId, Quality, Readings
 from devices.sparkplug_b_pb2 import Payload as PayloadPb
 from devices.sparkplug_codec import FIELD, NUMERIC, DataType, instant, member_value, wire_quality
+from devices.sparkplug_layout import Layout, learn
 
 AHEAD_MS_MAX = 5_000
 """A sender's clock may be so far ahead of ours; data from further ahead would never grow old and is dated now."""
+
+LAYOUTS_MAX = 16
+"""Layouts per device: registers that grow by a byte, seq above 127."""
 
 Count = Callable[[str], None]
 
@@ -37,6 +41,7 @@ class BornDevice:
     born_at: Instant
     last_at: Instant
     confirmed: bool = True  # False between a rebirth of its node and its own DBIRTH
+    layouts: dict[int, Layout | None] = field(default_factory=dict[int, "Layout | None"])  # by message length
 
 
 @dataclass(slots=True)
@@ -54,6 +59,16 @@ def past(raw: Instant | None, now: Instant, count: Count) -> Instant:
         count("timestamps_ahead")
         return now
     return raw
+
+
+def remember(device: BornDevice, payload: bytes, readings: Readings) -> None:
+    """Learns the layout of a usual message, so that the next one like it is read by `Layout.read`."""
+    size = len(payload)
+    if size in device.layouts or not all(quality is Quality.GOOD for quality in readings.qualities):
+        return
+    if len(device.layouts) >= LAYOUTS_MAX:
+        device.layouts.clear()
+    device.layouts[size] = learn(payload, readings.points)
 
 
 def columns(device: BornDevice, message: PayloadPb, now: Instant, count: Count) -> Readings | None:

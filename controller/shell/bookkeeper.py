@@ -10,7 +10,6 @@ from devices.clock import Instant
 from devices.model import IntervalRecord, UsagePointId
 from devices.outbox import Ack, encode_acks
 
-
 HELD_DAYS = 3
 """Days back for which a meter that is held back is an alarm."""
 

@@ -13,6 +13,7 @@ import resource
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import BinaryIO
 
 from optimizer.codec import Answered, Question, Unreadable, decode, encode
@@ -44,6 +45,12 @@ def _confine(parent: int) -> None:
         raise SystemExit(1)
 
 
+def _peak_kib() -> int:
+    """Returns the highest resident memory of this program; ru_maxrss would begin with that of the parent."""
+    with Path("/proc/self/status").open(encoding="ascii") as status:
+        return next((int(line.split()[1]) for line in status if line.startswith("VmHWM:")), 0)
+
+
 def _answer(line: bytes) -> Answered:
     started = time.monotonic()
     plan: Plan | None = None
@@ -57,7 +64,7 @@ def _answer(line: bytes) -> Answered:
         plan, infeasible = (result, None) if isinstance(result, Plan) else (None, result)
     except (Unreadable, TimeoutError, RuntimeError, MemoryError) as error:
         failure = f"{type(error).__name__}: {error}"
-    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak_kib = _peak_kib()
     return Answered(number, time.monotonic() - started, peak_kib, plan, infeasible, failure)
 
 

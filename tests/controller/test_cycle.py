@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 from controller.cycle import Band, Context, Decision, Hold, decide
 from controller.hub import others_w
 from controller.rules import RULES
+from devices.clock import Instant
 from devices.model import DeviceId
 from optimizer.plan import Mode, Reason, StorageStep, UnitStep
 from tests.controller.scene import NOW, snapshot, village
@@ -18,9 +22,9 @@ BATTERY = DeviceId("battery-1")
 numbers = st.floats(-1e6, 1e6)
 
 
-def context(changes: dict[str, dict[str, float | None]] | None = None, **fields: object) -> Context:
+def context(changes: Mapping[str, Mapping[str, float | None]] | None = None, **fields: Any) -> Context:
     view = snapshot(SITE, changes)
-    return Context(SITE, view, bool(fields.pop("island", False)), others_w(SITE, view), **fields)  # type: ignore[arg-type]
+    return Context(SITE, view, bool(fields.pop("island", False)), others_w(SITE, view), **fields)
 
 
 def decision(device: str, at: Context) -> Decision:
@@ -109,7 +113,7 @@ def test_the_outage_reserve_is_kept_while_the_grid_is_there() -> None:
 
 
 def test_an_operator_hold_beats_the_plan_but_not_an_interlock() -> None:
-    hold = {DeviceId("pump-1"): Hold(DeviceId("pump-1"), 1.0, NOW + 60_000, "flush", "ana")}  # type: ignore[arg-type]
+    hold = {DeviceId("pump-1"): Hold(DeviceId("pump-1"), 1.0, Instant(NOW + 60_000), "flush", "ana")}
     off = {DeviceId("pump-1"): UnitStep(False, 0, Reason("dear hour"))}
     assert decision("pump-1", context(holds=hold, unit_steps=off)).value == 1.0
     full = {"tank-1": {"level": 0.96}}

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
@@ -27,7 +27,7 @@ def atoll(*words: str, timeout: float = 30) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def demo(folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def demo(folder: Path, *words: str) -> Generator[tuple[subprocess.Popen[str], str]]:
     """Runs a demo; yields it with its console's address once it has said so."""
     command = [*ATOLL, "demo", "--data-dir", str(folder), "--past", "1", *words]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
