@@ -36,6 +36,10 @@ BACKLOG_MAX = 10_000
 """Packets that may wait for a slow broker; more are refused and counted."""
 HANDSHAKE_S = 5.0
 BACKOFF_S_MAX = 2.0
+BUSY_S = 0.000_5
+GATHER_S = 0.002
+"""Reads that follow each other within half a millisecond are a stream: the next waits 2 ms, so that it finds more. A
+broker writes packet by packet, and a wake-up costs more than a message."""
 _CLIENT_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 _PUBLISH = 0x30
 _QOS_BITS = 0x06
@@ -288,7 +292,7 @@ class Link:
         poller = select.poll()  # select() cannot watch descriptors above 1,023, which a console's streams may use up
         poller.register(descriptor, select.POLLIN)
         poller.register(self._wake_out, select.POLLIN)
-        begun = checked = time.monotonic()
+        begun = checked = read_at = time.monotonic()
         code = client.loop_write()
         blocked = False
         while not code and client.socket() is not None:
@@ -297,6 +301,9 @@ class Link:
             for ready, _ in poller.poll(500):
                 if ready == descriptor:
                     code = code or client.loop_read()
+                    read_at, before = time.monotonic(), read_at
+                    if read_at - before < BUSY_S:
+                        time.sleep(GATHER_S)
                 else:
                     self._wake_out.recv(4096)
                     self._woken = False
