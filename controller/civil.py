@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from devices.clock import Instant
@@ -13,6 +14,7 @@ def local_time(zone: str, now: Instant) -> datetime:
     return datetime.fromtimestamp(now / 1000, UTC).astimezone(ZoneInfo(zone))
 
 
+@lru_cache(maxsize=1_024)
 def local_instant(zone: str, day: date, minute: int) -> Instant:
     """Returns the instant at which the wall clock shows `minute` of `day` (1440 = the next midnight).
 

@@ -122,8 +122,9 @@ def value_of(snapshot: Snapshot, device: str, point: str, label: str = "") -> Va
     reading = snapshot.reading(device, point)
     unit = UNITS.get(point, "mL" if point.endswith("_ml") else "")
     if reading is None:
-        return Value(label or point, None, unit, NOTHING, 0)
-    return Value(label or point, reading.value, unit, reading.quality, reading.age_ms(snapshot.now), reading.simulated)
+        return Value(label or point.removesuffix("_ml"), None, unit, NOTHING, 0)
+    label = label or point.removesuffix("_ml")
+    return Value(label, reading.value, unit, reading.quality, reading.age_ms(snapshot.now), reading.simulated)
 
 
 def _sum(snapshot: Snapshot, devices: list[DeviceSpec], label: str) -> Value:

@@ -143,7 +143,7 @@ def _show(running: Demo) -> None:
     if not terminal and time.monotonic() - _last_line[0] < LINE_EVERY_S:
         return
     view = running.status()
-    if view is None:
+    if view is None or view["link"] != "live":
         return
     _last_line[0] = time.monotonic()
     line = status_line(view, running.places.run.console)

@@ -184,7 +184,7 @@ def status_line(view: Mapping[str, object], console: str) -> str:
 
     def kw(name: str, factor: float = 0.001) -> str:
         number = flows.get(name, {}).get("value")
-        return "--" if number is None else f"{cast('float', number) * factor:.1f}"
+        return "--" if number is None else f"{round(cast('float', number) * factor, 1) + 0.0:.1f}"
 
     def percent(name: str) -> str:
         number = cast("Mapping[str, object]", view[name])["value"]
