@@ -81,6 +81,7 @@ def test_every_damaged_message_reads_the_same_with_and_without_layouts(rows, dat
             for _ in range(data.draw(st.integers(1, 3))):
                 raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
         pair.hear(topic, bytes(raw), T + step)
+    assert pair.quick.next_deadline() == pair.plain.next_deadline()
 
 
 @given(st.binary(min_size=6, max_size=6) | st.integers(2**36, 2**43).map(encoded))
