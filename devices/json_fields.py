@@ -43,11 +43,12 @@ def read(cls: type[T], value: JsonValue, path: str, problems: list[str]) -> T | 
     before = len(problems)
     found: dict[str, object] = {}
     for field in _fields(cls):
-        if field.key in value and value[field.key] is not None:
-            found[field.name] = field.read(value[field.key], f"{path}.{field.key}", problems)
+        entry = value.get(field.key)
+        if entry is not None:
+            found[field.name] = field.read(entry, f"{path}.{field.key}", problems)
         elif field.required:
             _wrong(problems, f"{path}.{field.key}", "a value", None)
-        if len(problems) >= PROBLEMS_MAX:
+        if problems and len(problems) >= PROBLEMS_MAX:
             return None
     return cls(**found) if len(problems) == before else None
 

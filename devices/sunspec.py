@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import cast
 
@@ -201,17 +201,28 @@ def decode(model_id: int, registers: Registers) -> dict[str, float | str | None]
 
     A block shorter than the definition gives None for what is missing. Pads are left out.
     """
-    definition = model(model_id)
     values: dict[str, float | str | None] = {}
-    for point in definition.points.values():
-        scale = scale_of(definition, point)
-        if point.offset + point.size > len(registers) or (scale is not None and scale.offset >= len(registers)):
+    size = len(registers)
+    for point, end, read in _model_readers(model_id):
+        if end > size:
             values[point.name] = None
+        elif read is not None:
+            values[point.name] = read(registers)
         elif point.type == "string":
             values[point.name] = _text(registers[point.offset : point.offset + point.size])
-        elif point.type in NUMBERS:
-            values[point.name] = point_reader(point, scale, 0)(registers)
     return values
+
+
+@cache
+def _model_readers(model_id: int) -> tuple[tuple[PointDef, int, Reader | None], ...]:
+    """Returns (point, registers that it needs, reader of a number) for every point of a model."""
+    definition = model(model_id)
+    found: list[tuple[PointDef, int, Reader | None]] = []
+    for point in definition.points.values():
+        scale = scale_of(definition, point)
+        end = max(point.offset + point.size, 0 if scale is None else scale.offset + 1)
+        found.append((point, end, point_reader(point, scale, 0) if point.type in NUMBERS else None))
+    return tuple(found)
 
 
 def _text(registers: Registers) -> str | None:

@@ -66,10 +66,18 @@ class Codec:
 
     def encode(self, header: Header, value: Body) -> bytes:
         """Returns the JSON bytes of a message."""
+        return self.headed(header, self.body(value))
+
+    def body(self, value: Body) -> bytes:
+        """Returns the JSON object of a message without its header."""
         body = json_fields.write(value)
         assert isinstance(body, dict)
         if isinstance(value, InstantActions) and self.instant_key != "actions":
             body = {self.instant_key: body["actions"]}
+        return compact(body)
+
+    def headed(self, header: Header, body: bytes) -> bytes:
+        """Returns a whole message from its header and its `body`."""
         head: dict[str, JsonValue] = {
             "headerId": header.headerId,
             "timestamp": _timestamp(header.timestamp),
@@ -77,7 +85,7 @@ class Codec:
             "manufacturer": header.manufacturer,
             "serialNumber": header.serialNumber,
         }
-        return compact({**head, **body})
+        return b"%s%s%s" % (compact(head)[:-1], b"," if body != b"{}" else b"", body[1:])
 
     def decode(self, cls: type[B], payload: bytes) -> Decoded[B]:
         """Returns the message that `payload` holds, or its problems."""

@@ -128,6 +128,7 @@ class VehicleSession:
         self._instant: dict[str, ActionState] = {}
         self._errors: list[VehicleError] = []
         self._headers: dict[Kind, int] = {}
+        self._told: tuple[State, bytes] | None = None  # a state that says the same again is not written again
         self._changed = True
         self._next_state = Instant(0)
 
@@ -270,7 +271,9 @@ class VehicleSession:
             information=condition.information,
             paused=self.paused,
         )
-        return self._message(Kind.STATE, state, now)
+        if self._told is None or self._told[0] != state:
+            self._told = state, self.address.codec.body(state)
+        return self._message(Kind.STATE, self._told[1], now)
 
     # -- orders -----------------------------------------------------------------------------------------------------
 
@@ -398,13 +401,14 @@ class VehicleSession:
     def _connection(self, state: ConnectionState, now: Instant) -> Message:
         return self._message(Kind.CONNECTION, Connection(state), now)
 
-    def _message(self, kind: Kind, body: Body, now: Instant) -> Message:
+    def _message(self, kind: Kind, body: Body | bytes, now: Instant) -> Message:
         number = self._headers.get(kind, 0)
         self._headers[kind] = (number + 1) & 0xFFFFFFFF
         codec = self.address.codec
         header = Header(number, now, codec.version, self.address.manufacturer, self.address.serial)
         kept = kind is Kind.CONNECTION
-        return Message(self.address.topic(kind), codec.encode(header, body), qos=1 if kept else 0, retain=kept)
+        text = body if isinstance(body, bytes) else codec.body(body)
+        return Message(self.address.topic(kind), codec.headed(header, text), qos=1 if kept else 0, retain=kept)
 
     def _count(self, name: str) -> None:
         self.counters[name] = self.counters.get(name, 0) + 1
