@@ -187,9 +187,9 @@ def start(
     now: Instant,
     records: Sequence[IntervalRecord] = (),
     holds: Iterable[Hold] = (),
-    ended_runs: Mapping[str, str] | None = None,
+    known_runs: Mapping[str, str] | None = None,
 ) -> Hub:
-    """Returns a hub that knows the recent past: two weeks of records, standing holds, ended missions."""
+    """Returns a hub that knows the recent past: two weeks of records, standing holds, missions."""
     site = config.site
     history = History(site)
     history.add(records)
@@ -200,7 +200,7 @@ def start(
         image=Image(deadlines),
         history=history,
         planning=plans.Planning(next_at=now),
-        board=Board(site, config.floor_ms, ended_runs),
+        board=Board(site, config.floor_ms, known_runs),
         alarms=AlarmBook(clear_delay_ms=max(10_000, config.floor_ms)),
         started_at=now,
         next_cycle=now,

@@ -99,11 +99,11 @@ def run_key(site: Site, job: DailyJob, opens: Instant) -> str:
 class Board:
     """The daily jobs of one site and the vehicles that do them."""
 
-    def __init__(self, site: Site, floor_ms: int = 0, ended: Mapping[str, str] | None = None) -> None:
-        """`ended` holds (run key -> state) of runs that the log knows as over: they are not sent again."""
+    def __init__(self, site: Site, floor_ms: int = 0, known: Mapping[str, str] | None = None) -> None:
+        """`known` holds (run key -> state) from the log: what is over is not sent again, what runs is followed on."""
         self._site = site
         self._runs: dict[str, Run] = {}
-        self._ended = dict(ended or {})
+        self._known = dict(known or {})
         self._addresses = {
             spec.id: Address(INTERFACE, MANUFACTURER, spec.id) for spec in site.devices if spec.kind in VEHICLE_KINDS
         }
@@ -174,8 +174,14 @@ class Board:
         key = run_key(self._site, job, opens)
         run = self._runs.get(key)
         if run is None:
-            run = self._runs[key] = Run(key, job, opens, closes, RunState(self._ended.get(key, RunState.WAITING)))
+            run = self._runs[key] = Run(key, job, opens, closes, RunState(self._known.get(key, RunState.WAITING)))
+            if run.state in (RunState.SENT, RunState.RUNNING):
+                self.sessions[job.device].adopt(self._order(run), self._until(run))
         return run
+
+    def _until(self, run: Run) -> Instant:
+        """Returns when a run has failed if it is not done."""
+        return Instant(run.closes + run.job.duration_ms + LATE_MS)
 
     def tick(self, plan: Plan | None, snapshot: Snapshot, now: Instant) -> tuple[list[Message], list[MissionNote]]:
         """Returns what to publish and what to note: orders whose start has come, resends, missed runs."""
@@ -205,8 +211,7 @@ class Board:
             run.why = why
             return
         session = self.sessions[run.job.device]
-        until = Instant(run.closes + run.job.duration_ms + LATE_MS)
-        self._messages.append(session.send(self._order(run), now, until))
+        self._messages.append(session.send(self._order(run), now, self._until(run)))
         self._change(run.key, RunState.SENT, "")
 
     def _order(self, run: Run) -> Order:

@@ -193,6 +193,10 @@ class MasterSession:
         self._sends, self._sent_at = 1, now
         return self._message(Kind.ORDER, order, now)
 
+    def adopt(self, order: Order, until: Instant | None = None) -> None:
+        """Goes on following an order that an earlier master sent; the vehicle's next state tells where it stands."""
+        self.order, self.order_state, self._until = order, OrderState.RUNNING, until
+
     def update(self, order: Order, now: Instant) -> Message:
         """Returns the message for an update of the order in hand: same orderId, higher orderUpdateId, stitched nodes.
 

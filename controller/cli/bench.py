@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -109,6 +110,7 @@ def _load(name: str) -> Callable[[Sequence[str]], Figures]:
     if specification is None or specification.loader is None:
         raise Refusal(f"there is no benchmark {name!r}.", ExitCode.USAGE, hint="`atoll bench --list` names them.")
     module = module_from_spec(specification)
+    sys.modules[specification.name] = module  # dataclasses look their module up there
     specification.loader.exec_module(module)
     return cast("Callable[[Sequence[str]], Figures]", module.run)
 

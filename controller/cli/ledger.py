@@ -53,7 +53,7 @@ def show(data_dir: Path, account: str | None, limit: int, as_json: bool) -> None
     with _Reader(data_dir) as reader:
         head, entries = reader.head(), reader.entries(None, limit, account)
         balances = [held for held in reader.balances() if account in (None, held.account)]
-        held = reader.held()
+        held, digits = reader.held(), _minor_digits(reader.entry(0))
     if account is not None and not balances and not entries:
         raise Refusal(
             f"nothing was ever posted to {account!r}", hint=f"atoll ledger show {data_dir} lists the accounts"
@@ -73,9 +73,9 @@ def show(data_dir: Path, account: str | None, limit: int, as_json: bool) -> None
         return
     click.echo(f"{head.size} entries, root {head.root[:16]}…, signed up to {head.signed_size}")
     for balance in balances:
-        click.echo(f"  {balance.account:<28} {_amount(balance.posted, balance.asset):>24}")
+        click.echo(f"  {balance.account:<28} {_amount(balance.posted, balance.asset, digits):>24}")
     for entry in entries:
-        click.echo(_line(entry))
+        click.echo(_line(entry, digits))
     for day, point, why in held:
         click.echo(f"held back: {point} on {day} ({why})")
 
@@ -178,22 +178,27 @@ def _entry(entry: EntryView) -> dict[str, object]:
     }
 
 
-def _line(entry: EntryView) -> str:
-    from devices.clock import iso
+def _line(entry: EntryView, digits: int) -> str:
+    from controller.entry_words import entry_text
+    from devices.clock import SECOND_MS, floor_to, iso
 
     state = "" if entry.state == "posted" else f" {entry.state}"
-    who = " ".join(part for part in (entry.period, entry.member) if part)
-    moved = ", ".join(f"{p.account} {_amount(p.amount, p.asset)}" for p in entry.postings[:2])
+    moved = ", ".join(f"{p.account} {_amount(p.amount, p.asset, digits)}" for p in entry.postings[:2])
     more = f" (+{len(entry.postings) - 2})" if len(entry.postings) > 2 else ""
-    return f"{entry.seq:>7}  {iso(entry.at)}  {entry.kind}{state}  {who}  {moved}{more}".rstrip()
+    text = entry_text(entry.kind, entry.body, entry.member, entry.period)
+    at = iso(floor_to(entry.at, SECOND_MS))
+    return f"{entry.seq:>7}  {at}  {entry.kind}{state}: {text}  {moved}{more}".rstrip()
 
 
-def _amount(amount: int, asset: str) -> str:
-    """Returns an amount as people read it: 12.35 kWh, 3.2 m3, -307 EUR minor units."""
-    match asset:
-        case "energy":
-            return f"{amount / 1e9:.3f} kWh"
-        case "water":
-            return f"{amount / 1e6:.3f} m3"
-        case _:
-            return f"{amount} {asset.removeprefix('money:')} minor"
+def _amount(amount: int, asset: str, digits: int) -> str:
+    """Returns an amount as people read it: 12.350 kWh, 3,204.0 L, -3.07 EUR."""
+    from controller.entry_words import amount_text
+
+    return " ".join(amount_text(asset, amount, digits))
+
+
+def _minor_digits(genesis: EntryView | None) -> int:
+    """Returns the decimals of the currency, as the ledger's first entry states them (`1e-2`)."""
+    assets = genesis.body.get("assets") if genesis is not None else None
+    scales = assets.values() if isinstance(assets, dict) else ()
+    return next((int(str(scale)[3:]) for scale in scales if str(scale).startswith("1e-")), 2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 from pathlib import Path
 
 from controller.civil import day_start
@@ -16,6 +15,7 @@ from controller.console.source import (
     LedgerPosting,
     LedgerProof,
 )
+from controller.entry_words import amount_text, entry_text
 from controller.outlook import best_hours, plan_view
 from controller.settlement.charter import Member
 from controller.shell.hub import LiveHub
@@ -23,11 +23,10 @@ from controller.shell.ledger_reader import EntryView, LedgerReader
 from controller.store.series import Series
 from controller.store.telemetry import TelemetryReader
 from controller.views import BillLineView, HomeView, NowView, PlanView
-from devices.clock import DAY_MS, HOUR_MS, SLOT_MS, Instant, floor_to, iso
+from devices.clock import DAY_MS, HOUR_MS, SLOT_MS, Instant, floor_to
 from devices.model import PointId
 
 PLAN_PAST_MS = 6 * HOUR_MS
-UNITS = {"energy": (Decimal(10) ** 9, "kWh", 3), "water": (Decimal(1000), "L", 1)}
 
 
 class HubSource:
@@ -165,14 +164,17 @@ class HubSource:
             LedgerPosting(posting.account, posting.asset, *self._amount(posting.asset, posting.amount))
             for posting in entry.postings
         )
-        return LedgerEntry(entry.seq, entry.at, entry.kind, entry.id, self._text(entry), postings)
+        return LedgerEntry(
+            entry.seq,
+            entry.at,
+            entry.kind,
+            entry.id,
+            entry_text(entry.kind, entry.body, entry.member, entry.period),
+            postings,
+        )
 
     def _amount(self, asset: str, amount: int) -> tuple[str, str]:
-        if asset in UNITS:
-            divisor, unit, digits = UNITS[asset]
-            return f"{Decimal(amount) / divisor:,.{digits}f}", unit
-        digits = self._site.charter.minor_digits
-        return f"{Decimal(amount).scaleb(-digits):,.{digits}f}", asset.partition(":")[2]
+        return amount_text(asset, amount, self._site.charter.minor_digits)
 
     def _account_label(self, account: str) -> str:
         parts = account.split(":")
@@ -180,29 +182,3 @@ class HubSource:
             return account.replace(":", " ")
         name = next((member.name for member in self._site.members if member.id == parts[1]), parts[1])
         return f"{name} {parts[2]}"
-
-    def _text(self, entry: EntryView) -> str:
-        """Returns one line for people: the body's own words where it has some."""
-        body = entry.body
-        if entry.kind in ("hold", "release", "acknowledge"):
-            what = body.get("device") or body.get("alarm")
-            value = f" at {body['value']} until {body['until']}" if "until" in body else ""
-            why = _words(body, "reason", "note")
-            return f"{body.get('by')}: {entry.kind} {what}{value} ({why}) -> {body.get('result')}"
-        if "text" in body:
-            return f"{_words(body, 'text')} [{_words(body, 'to', 'state')}]"
-        who = f" {entry.member}" if entry.member else ""
-        return (
-            f"{entry.kind}{who} {entry.period}".strip() if entry.period or entry.member else _first_words(body, entry)
-        )
-
-
-def _words(body: object, *keys: str) -> str:
-    assert isinstance(body, dict)
-    return next((str(body[key]) for key in keys if body.get(key)), "")  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-
-
-def _first_words(body: object, entry: EntryView) -> str:
-    assert isinstance(body, dict)
-    parts = [f"{key} {value}" for key, value in body.items() if isinstance(value, str | int)]  # pyright: ignore[reportUnknownVariableType]
-    return ", ".join(parts[:4]) or iso(entry.at)

@@ -116,7 +116,7 @@ class _Process:
             simulated=self.options.simulated,
         )
         past = self.books.records(Instant(now - (HISTORY_DAYS + 1) * DAY_MS), now)
-        hub = core.start(config, now, past, standing_holds(self.books, now), ended_runs(self.books))
+        hub = core.start(config, now, past, standing_holds(self.books, now), known_runs(self.books))
         hub.booked = core.Booked(self.books.size, self.books.root())
         return hub
 
@@ -215,13 +215,12 @@ def standing_holds(books: Books, now: Instant) -> list[Hold]:
     return [hold for hold in holds.values() if hold.until > now]
 
 
-def ended_runs(books: Books) -> dict[str, str]:
-    """Returns the newest state of the missions that the log knows; one that was under way has failed with its hub."""
+def known_runs(books: Books) -> dict[str, str]:
+    """Returns the newest state of the missions that the log knows."""
     states: dict[str, str] = {}
     for entry in reversed(books.reader().entries(limit=2_000)):
         if entry.kind == "mission":
-            state = str(entry.body["state"])
-            states[str(entry.body["run"])] = "failed" if state in ("sent", "running") else state
+            states[str(entry.body["run"])] = str(entry.body["state"])
     return states
 
 

@@ -1,0 +1,36 @@
+"""Ledger entries and amounts in words: one line each, for console and command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from controller.ledger.canonical import Json
+
+COMMANDS = ("hold", "release", "acknowledge")
+SCALES = {"energy": (9, "kWh", 3), "water": (3, "L", 1)}
+"""Asset -> (power of ten of its shown unit, unit, digits); uWh and mL inside."""
+
+
+def entry_text(kind: str, body: Mapping[str, Json], member: str = "", period: str = "") -> str:
+    """Returns what happened: the body's own words where it has some."""
+    if kind in COMMANDS:
+        what = body.get("device") or body.get("alarm")
+        value = f" at {body['value']} until {body['until']}" if "until" in body else ""
+        why = body.get("reason") or body.get("note") or "no note"
+        return f"{body.get('by')}: {kind} {what}{value} ({why}) -> {body.get('result')}"
+    if "text" in body:
+        state = body.get("to") or body.get("state")
+        return f"{body['text']} [{state}]" if state else str(body["text"])
+    if member or period:
+        return " ".join(part for part in (kind, member, period) if part)
+    parts = [f"{key} {value}" for key, value in body.items() if isinstance(value, str | int)]
+    return ", ".join(parts[:4]) or kind
+
+
+def amount_text(asset: str, amount: int, minor_digits: int) -> tuple[str, str]:
+    """Returns (exact decimal text, unit) of an amount in an asset's smallest unit."""
+    if asset in SCALES:
+        power, unit, digits = SCALES[asset]
+        return f"{Decimal(amount).scaleb(-power):,.{digits}f}", unit
+    return f"{Decimal(amount).scaleb(-minor_digits):,.{minor_digits}f}", asset.partition(":")[2]
