@@ -29,6 +29,8 @@ from optimizer.problem import Problem
 LATENCY_MS = 40
 HUB_PHASE_MS = 500
 """The hub's cycle comes this much after the polls of the same boundary, as it does in life."""
+WILL_MS = 15_000
+"""A broker tells of a client that fell silent after one and a half keep-alives."""
 PLAN_MS = 2_000
 SETTLE_AFTER_MS = 2 * MINUTE_MS
 CLOSE_LOOK_MS = 5 * MINUTE_MS
@@ -357,10 +359,7 @@ class World:
         arguments = happening.arguments
         match happening.name:
             case "link-lost" | "link-back":
-                up = happening.name == "link-back"
-                for name in self.parts.gateways:
-                    self._links[name] = up
-                    self._gateway(name, [LinkUp() if up else LinkDown("happening")])
+                self._link(up=happening.name == "link-back")
             case "message-loss":
                 self._loss = float(arguments["rate"])
             case "message-duplicates":
@@ -371,6 +370,19 @@ class World:
                 self.parts.fleet.advance(self.now)
                 self.parts.fleet.happen(happening.name, arguments)
         self._look_closely()
+
+    def _link(self, *, up: bool) -> None:
+        for name, gateway in self.parts.gateways.items():
+            self._links[name] = up
+            self._gateway(name, [LinkUp() if up else LinkDown("happening")])
+            if not up:
+                death = gateway.session.death(self.now)
+                self._book(Instant(self.now + WILL_MS), lambda name=name, death=death: self._last_will(name, death))
+
+    def _last_will(self, name: str, death: Message) -> None:
+        """Delivers what a gateway left with the broker, if it is still away."""
+        if not self._links[name]:
+            self._hub(Incoming(death.topic, death.payload))
 
     def _look_closely(self) -> None:
         """Runs cycle and polls at one second for a while, so that what follows an event is seen as it would be live."""

@@ -1,0 +1,154 @@
+"""The village on virtual time: nothing lost, equal runs equal, and faults on the heap."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from controller.alarms import AlarmState
+from controller.cli.sites import load_site
+from controller.report import Report
+from controller.shell.simulation import Simulation, SimulationOptions, report_of, start_of
+from controller.simulate import Happening
+from devices.clock import DAY_MS, HOUR_MS, MINUTE_MS, Instant
+
+SITE = Path(__file__).parents[2] / "examples" / "village" / "site.toml"
+START = start_of(load_site(SITE))
+
+
+@contextmanager
+def world(options: SimulationOptions) -> Generator[Simulation]:
+    simulation = Simulation(load_site(SITE), options, START)
+    try:
+        yield simulation
+    finally:
+        simulation.close()
+
+
+def lived(options: SimulationOptions, days: float) -> Report:
+    with world(options) as simulation:
+        simulation.world.run(Instant(START + round(days * DAY_MS)))
+        simulation.world.drain()
+        return report_of(simulation, days, 1.0)
+
+
+def atoll(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "controller.cli", *words]
+    return subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=120, check=False
+    )
+
+
+def at(hours: float, name: str, **arguments: str | float) -> Happening:
+    return Happening(Instant(START + round(hours * HOUR_MS)), name, arguments)
+
+
+def test_a_day_with_plans_is_sound() -> None:
+    report = lived(SimulationOptions(seed=7, replan_ms=HOUR_MS), 1.0)
+
+    assert report.sound
+    assert report.records_sent == report.records_committed > 3_000
+    assert (report.records_lost, report.imbalance, report.ledger_ok) == (0, 0, True)
+    assert report.lifeline_missed == 0
+    assert report.plans_used == 24
+    assert report.missions["done"] == 2
+    assert report.alarms == {}
+
+
+def test_equal_seeds_give_equal_traces_whatever_the_hash_seed() -> None:
+    words = ("simulate", str(SITE), "--days", "0.15", "--seed", "3", "--replan", "1800", "--json")
+    runs = [atoll(*words, PYTHONHASHSEED=seed) for seed in ("1", "4242")]
+
+    assert [run.returncode for run in runs] == [0, 0], runs[0].stderr + runs[1].stderr
+    first, second = (json.loads(run.stdout) for run in runs)
+    for document in (first, second):
+        assert document.pop("speed") > 0
+    assert first == second
+    assert first["plans_used"] > 0
+
+
+def test_another_seed_gives_another_trace() -> None:
+    one, other = (lived(SimulationOptions(seed=seed, plan=False), 0.05) for seed in (1, 2))
+    assert one.trace_hash != other.trace_hash
+
+
+FAULTS = (
+    at(1, "link-lost"),
+    at(1.3, "link-back"),
+    at(2, "device-silent", device="home-03"),
+    at(3, "device-back", device="home-03"),
+    at(4, "planner-down"),
+    at(5, "planner-back"),
+    at(6, "grid-lost"),
+    at(8, "grid-back"),
+)
+
+
+def test_every_fault_raises_its_own_alarm_and_nothing_is_lost() -> None:
+    with world(SimulationOptions(seed=5, happenings=FAULTS)) as simulation:
+        simulation.world.run(Instant(START + 10 * HOUR_MS))
+        simulation.world.drain()
+        report = report_of(simulation, 10 / 24, 1.0)
+        standing = simulation.world.parts.hub.alarms.standing
+
+    assert report.records_sent > 1_500
+    assert (report.records_lost, report.imbalance, report.ledger_ok) == (0, 0, True)
+    assert report.lifeline_missed == 0
+    assert report.alarms == {"gateway.gw-1": 1, "offline.home-03": 1, "planner": 1, "island": 1}
+    assert {alarm.state for alarm in standing} == {AlarmState.RETURNED}
+    assert sum(report.plan_failures.values()) >= 3
+
+
+def test_lost_and_doubled_messages_lose_and_double_no_record() -> None:
+    faults = (at(0.5, "message-loss", rate=0.2), at(0.5, "message-duplicates", rate=0.2))
+    healed = (at(2.5, "message-loss", rate=0.0), at(2.5, "message-duplicates", rate=0.0))
+    with world(SimulationOptions(seed=5, plan=False, happenings=(*faults, *healed))) as simulation:
+        simulation.world.run(Instant(START + 3 * HOUR_MS))
+        simulation.world.drain()
+        report, tally = report_of(simulation, 3 / 24, 1.0), simulation.world.tally
+
+    assert tally.dropped > 500
+    assert tally.duplicated > 300
+    assert (report.records_lost, report.imbalance, report.ledger_ok) == (0, 0, True)
+    assert report.records_sent > 300
+    assert report.lifeline_missed == 0
+
+
+def test_a_silent_vehicle_raises_its_own_alarm() -> None:
+    silence = (at(1, "device-silent", device="robot-1"), at(1.2, "device-back", device="robot-1"))
+    report = lived(SimulationOptions(seed=5, plan=False, happenings=silence), 2 / 24)
+    assert report.alarms == {"offline.robot-1": 1}
+
+
+def test_every_problem_of_a_profile_file_is_listed(tmp_path: Path) -> None:
+    broken = tmp_path / "mine.csv"
+    broken.write_text("utc,home-01,nonsense\n2026-06-01T00:00:00Z,12,1\nyesterday,x,2\n2026-06-01T00:30:00Z,-5,3\n")
+
+    ran = atoll("simulate", str(SITE), "--days", "0.01", "--profiles", str(broken))
+
+    assert ran.returncode == 3
+    assert "Traceback" not in ran.stderr
+    for line in ("3", "4"):
+        assert f"{broken}:{line}" in ran.stderr, ran.stderr
+    assert "nonsense" in ran.stderr
+
+
+@pytest.mark.parametrize("minutes", [10, 30])
+def test_what_a_lost_link_held_back_arrives_afterwards(minutes: int) -> None:
+    lost = (at(0.9, "link-lost"), at(0.9 + minutes / 60, "link-back"))
+    with world(SimulationOptions(seed=1, plan=False, happenings=lost)) as simulation:
+        gateways = simulation.world.parts.gateways.values()
+        simulation.world.run(Instant(START + round((0.9 + minutes / 60) * HOUR_MS) - MINUTE_MS))
+        waiting = sum(len(gateway.outbox) for gateway in gateways)
+        simulation.world.run(Instant(START + 2 * HOUR_MS))
+        simulation.world.drain()
+        assert waiting > 0
+        assert sum(len(gateway.outbox) for gateway in gateways) == 0
+        assert report_of(simulation, 2 / 24, 1.0).records_lost == 0
