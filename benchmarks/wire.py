@@ -158,10 +158,7 @@ def _nodes(site: Site) -> dict[DeviceId, str]:
 
 
 def _points(site: Site) -> dict[DeviceId, tuple[str, ...]]:
-    return {
-        device.id: (*POINTS[device.kind], *EXTRA)[: METRICS - 1] + EXTRA[-1:]
-        for device in site.devices
-    }
+    return {device.id: (*POINTS[device.kind], *EXTRA)[: METRICS - 1] + EXTRA[-1:] for device in site.devices}
 
 
 def _encoded(site: Site, load: Load, start: Instant) -> tuple[list[Message], list[Message]]:
