@@ -77,31 +77,27 @@ class Image:
     def __init__(self, deadlines_ms: Mapping[DeviceId, int]) -> None:
         self._deadlines_ms = dict(deadlines_ms)
         self._devices: dict[DeviceId, DeviceImage] = {}
-        self.late = 0  # readings older than what was known: kept out
 
     def update(self, readings: Readings, received: Instant) -> None:
-        """Takes one device's columns. A time stamp from the future counts as now; an older one than known is late.
+        """Takes one device's live columns, as of their receipt; back-fill is left out.
 
-        Staleness is judged by the hub's own receipt, so a device with a wrong clock cannot look fresh for ever.
+        Freshness counts from the hub's own receipt: a gateway whose clock has stepped back must neither freeze its
+        devices nor keep them fresh for ever. What comes late within a session is marked historical by the host.
         """
         if readings.historical:
             return
-        at = min(received, readings.at)
         known = self._devices.get(readings.device)
-        if known is not None and at < known.at and known.online:
-            self.late += 1
-            return
         if known is None or known.points is readings.points or known.points == readings.points:
             self._devices[readings.device] = DeviceImage(
                 readings.points,
                 readings.values,
                 readings.qualities,
-                (at,) * len(readings.points),
-                at,
+                (received,) * len(readings.points),
+                received,
                 readings.simulated,
             )
         else:
-            self._devices[readings.device] = _merged(known, readings, at)
+            self._devices[readings.device] = _merged(known, readings, received)
 
     def offline(self, device: DeviceId) -> None:
         """Marks everything of a device as stale at once (its death certificate came)."""
