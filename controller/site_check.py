@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -14,6 +13,7 @@ from pydantic import ValidationError
 from controller import site_schema as schema
 from controller.site_problems import Finding, Path, SchemaFinding, child
 from devices.clock import parse_iso
+from devices.profile import BadProfile, load_profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,6 @@ def _check_devices(file: schema.SiteFile) -> Iterable[Finding]:
     kinds = {device.id: device.kind for device in file.device}
     gateways = {gateway.id for gateway in file.gateway}
     units: dict[tuple[str, int], str] = {}
-    profiles = _profile_names()
     grids = [index for index, device in enumerate(file.device) if device.kind == "grid"]
     if len(grids) != 1:
         path: Path = ("device", grids[1], "kind") if grids else ("device",)
@@ -180,14 +179,7 @@ def _check_devices(file: schema.SiteFile) -> Iterable[Finding]:
                 f"a {device.kind} does not speak vda5050",
                 'driver = "sunspec" or "profile:NAME"',
             )
-        if device.driver.startswith("profile:") and device.driver[8:] not in profiles:
-            yield (
-                "032",
-                (*here, "driver"),
-                device.driver,
-                "no such profile",
-                f"known profiles: {', '.join(sorted(profiles))}",
-            )
+        yield from _check_profile(here, device)
         if device.gateway not in gateways:
             yield (
                 "033",
@@ -206,6 +198,21 @@ def _check_devices(file: schema.SiteFile) -> Iterable[Finding]:
                 "give each device its own unit id",
             )
         yield from _check_references(here, device, kinds)
+
+
+def _check_profile(here: Path, device: schema.BusDeviceTable) -> Iterable[Finding]:
+    if not device.driver.startswith("profile:"):
+        return
+    try:
+        load_profile(device.driver.removeprefix("profile:"))
+    except BadProfile as error:
+        yield (
+            "032",
+            (*here, "driver"),
+            device.driver,
+            error.problems[0].partition(":")[0],
+            error.problems[0].partition(": ")[2] or "atoll profiles list",
+        )
 
 
 def _check_references(here: Path, device: schema.Device, kinds: Mapping[str, str]) -> Iterable[Finding]:
@@ -326,8 +333,3 @@ def _check_jobs(file: schema.SiteFile) -> Iterable[Finding]:
                 "the job does not fit into its window",
                 f"the window needs {job.duration_ms // 60_000} minutes",
             )
-
-
-def _profile_names() -> frozenset[str]:
-    folder = resources.files("devices") / "profiles"
-    return frozenset(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))

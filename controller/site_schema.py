@@ -23,7 +23,10 @@ Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 Driver = Annotated[
     str,
-    Field(pattern=r"^(sunspec|vda5050|profile:[a-z0-9_]+)$", description="sunspec, vda5050, or profile:NAME"),
+    Field(
+        pattern=r"^(sunspec|vda5050|profile:[a-z0-9_]+(\.[a-z0-9_]+)?)$",
+        description="sunspec, vda5050, profile:NAME or profile:NAME.VARIANT (atoll profiles list)",
+    ),
 ]
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from importlib.resources import files
@@ -13,7 +13,6 @@ from importlib.resources import files
 from devices.drivers import Unwritable
 from devices.profile_schema import BadProfile, Profile, ProfilePoint, WriteStep, parse_profile
 from devices.registers import (
-    READ_MAX,
     Block,
     Reader,
     Registers,
@@ -35,11 +34,12 @@ __all__ = [
     "point_of",
     "points_of",
     "profile_names",
+    "profile_text",
 ]
 
 
 def profile_names() -> list[str]:
-    """Returns the names of the shipped profiles, sorted."""
+    """Returns the names of the shipped profiles, sorted; a variant is named `PROFILE.VARIANT`."""
     return sorted(
         p.name.removesuffix(".toml")
         for p in files("devices").joinpath("profiles").iterdir()
@@ -47,17 +47,22 @@ def profile_names() -> list[str]:
     )
 
 
+def profile_text(name: str) -> str:
+    """Returns a shipped profile's TOML."""
+    return files("devices").joinpath("profiles").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+
+
 @lru_cache(maxsize=64)
 def load_profile(name: str) -> Profile:
-    """Returns a shipped profile.
+    """Returns a shipped profile, or one variant of it: `deye_3p` or `deye_3p.hv`.
 
     Raises:
         BadProfile: no such profile (the message lists those there are) or faults in it.
     """
-    if name not in profile_names():
-        raise BadProfile([f"no profile {name!r}: there are {', '.join(profile_names())}"])
-    path = files("devices").joinpath("profiles").joinpath(f"{name}.toml")
-    return parse_profile(name, path.read_text(encoding="utf-8"))
+    product, _, variant = name.partition(".")
+    if product not in profile_names():
+        raise BadProfile([f"no profile {product!r}: there are {', '.join(profile_names())}"])
+    return parse_profile(product, profile_text(product), variant)
 
 
 def point_of(profile: Profile, name: str, channels: Sequence[str] = ()) -> ProfilePoint:
@@ -88,15 +93,45 @@ def points_of(profile: Profile, channels: Sequence[str] = ()) -> tuple[ProfilePo
 
 def point_value_reader(point: ProfilePoint, index: int, low_word_first: bool) -> Reader:
     """Returns a reader of one point whose first register stands at `index` of a block."""
-    read = raw_reader(point.type, index, point.absent, low_word_first)
-    if point.raw_range is not None:
-        read = within(read, *point.raw_range)
-    read = scaled(read, point.scale, point.offset)
+    numbers = [_number_reader(point, index + i * point.type.size, low_word_first) for i in range(point.sum)]
+    read = scaled(numbers[0] if len(numbers) == 1 else _sum(numbers), point.scale, point.offset)
+    if point.range is not None:
+        read = within(read, *point.range)
     if point.above is not None:
         read = _above(read, point.above)
     if point.clamp is not None:
         read = _clamped(read, *point.clamp)
     return whole(read) if point.name.endswith(("_wh", "_ml")) else read
+
+
+def _number_reader(point: ProfilePoint, index: int, low_word_first: bool) -> Reader:
+    read = raw_reader(point.type, index, point.absent, low_word_first)
+    if point.mask:
+        read = _masked(read, point.mask)
+    return read if point.raw_range is None else within(read, *point.raw_range)
+
+
+def _masked(read: Reader, mask: int) -> Reader:
+    lowest = mask & -mask
+
+    def read_masked(registers: Registers) -> float | None:
+        value = read(registers)
+        return None if value is None else (int(value) & mask) // lowest
+
+    return read_masked
+
+
+def _sum(readers: Sequence[Reader]) -> Reader:
+    def read_sum(registers: Registers) -> float | None:
+        total = 0.0
+        for read in readers:
+            value = read(registers)
+            if value is None:
+                return None
+            total += value
+        return total
+
+    return read_sum
 
 
 def _above(read: Reader, threshold: float) -> Reader:
@@ -122,10 +157,25 @@ def encode_point(profile: Profile, point: ProfilePoint, value: float | None) -> 
         OverflowError: the value does not fit the register type.
     """
     if value is None:
-        raw = min(point.absent, default=0)
-        words = tuple((raw >> 16 * i) & 0xFFFF for i in range(point.type.size - 1, -1, -1))
-        return words[::-1] if profile.low_word_first else words
-    return encode_number(point.type, (value - point.offset) / point.scale, profile.low_word_first)
+        return _absent_words(profile, point) * point.sum
+    raw = (value - point.offset) / point.scale
+    if point.mask:
+        raw = round(raw) * (point.mask & -point.mask)
+    words: tuple[int, ...] = ()
+    for left in range(point.sum, 0, -1):  # a sum's parts are as equal as whole numbers can be
+        part = raw / left if point.type.real else round(raw / left)
+        words += encode_number(point.type, part, profile.low_word_first)
+        raw -= part
+    return words
+
+
+NOT_A_NUMBER: Mapping[int, int] = {2: 0x7FC00000, 4: 0x7FF8000000000000}
+
+
+def _absent_words(profile: Profile, point: ProfilePoint) -> tuple[int, ...]:
+    raw = NOT_A_NUMBER[point.type.size] if point.type.real else min(point.absent, default=0)
+    words = tuple((raw >> 16 * i) & 0xFFFF for i in range(point.type.size - 1, -1, -1))
+    return words[::-1] if profile.low_word_first else words
 
 
 class ProfileDriver:
@@ -193,17 +243,17 @@ def _coalesce(profile: Profile, points: Sequence[ProfilePoint]) -> list[Block]:
 
 
 def _joins(profile: Profile, group: Sequence[ProfilePoint], point: ProfilePoint) -> bool:
-    end = max(p.address + p.type.size for p in group)
+    end = max(p.address + p.size for p in group)
     same = group[0].function == point.function
     return (
         same
         and point.address - end <= profile.block_gap
-        and point.address + point.type.size - group[0].address <= READ_MAX
+        and max(end, point.address + point.size) - group[0].address <= profile.block_max
     )
 
 
 def _block(profile: Profile, group: Sequence[ProfilePoint]) -> Block:
     start = group[0].address
-    count = max(p.address + p.type.size for p in group) - start
+    count = max(p.address + p.size for p in group) - start
     readers = tuple(point_value_reader(p, p.address - start, profile.low_word_first) for p in group)
     return Block(group[0].function, start, count, tuple(p.name for p in group), readers)

@@ -1,6 +1,7 @@
 """What a register map may say, and the reader that lists everything wrong with one.
 
 All that a profile may say stands in `PROFILE_KEYS`, `POINT_KEYS`, `CHANNEL_KEYS`, `WRITE_KEYS` and `STEP_KEYS`.
+A variant (another firmware, another use of the same unit) is a table `[variant.NAME]` that overrides single keys.
 """
 
 from __future__ import annotations
@@ -16,16 +17,23 @@ from devices.registers import READ_MAX, TYPES, NumberType
 PROFILE_KEYS: Mapping[str, type] = {
     "title": str,  # product and maker
     "source": str,  # where the map comes from; "Atoll reference device" where no product stands behind it
+    "level": str,  # what is proven: see LEVELS
     "function": int,  # read function of all points that name none: 1-4
     "base": int,  # 1 where the addresses below count from 1
     "word_order": str,  # high-first or low-first
     "unit": int,  # the product's default Modbus unit id
     "absent_top": int,  # this many highest values of every type mean "not available"
     "block_gap": int,  # registers between two points that are still read in one block
+    "block_max": int,  # registers in one read at most, where the product takes fewer than 125
+    "gap_ms": int,  # silence that the product needs between two requests
     "point": dict,
     "channel": dict,
     "write": dict,
+    "variant": dict,  # by name: any of the keys above, and `drop`, a list of points that it does not have
 }
+LEVELS = ("bronze", "silver", "gold")
+"""bronze: it reads, by its conformance test; silver: also read from the product itself, with a capture kept as a test;
+gold: also written, with fallback and a fault scenario."""
 POINT_KEYS: Mapping[str, type] = {
     "address": int,
     "type": str,
@@ -33,7 +41,10 @@ POINT_KEYS: Mapping[str, type] = {
     "scale": float,  # our unit per raw unit; negative turns the sign
     "offset": float,
     "absent": list,  # raw values that mean "not available"
-    "raw_range": list,  # outside: bad
+    "raw_range": list,  # of the raw value; outside: bad
+    "range": list,  # of the value in our unit; outside: bad
+    "mask": int,  # only these bits of an unsigned number, moved down
+    "sum": int,  # the value is the sum of this many numbers that follow each other (three phases)
     "clamp": list,  # of the scaled value
     "above": float,  # value is 1 where the scaled value is above this, else 0
 }
@@ -72,6 +83,14 @@ class ProfilePoint:
     raw_range: tuple[float, float] | None = None
     clamp: tuple[float, float] | None = None
     above: float | None = None
+    range: tuple[float, float] | None = None
+    sum: int = 1
+    mask: int = 0
+
+    @property
+    def size(self) -> int:
+        """Returns how many registers or bits the point takes."""
+        return self.type.size * self.sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,19 +130,42 @@ class Profile:
     channels: tuple[ProfilePoint, ...]
     channel_suffix: str
     writes: Mapping[str, WriteRule]
+    level: str = LEVELS[0]
+    block_max: int = READ_MAX
+    gap_ms: int = 0
+    variants: tuple[str, ...] = ()
 
 
-def parse_profile(name: str, text: str) -> Profile:
-    """Returns the profile that a TOML text describes.
+def parse_profile(name: str, text: str, variant: str = "") -> Profile:
+    """Returns the profile that a TOML text describes, or one variant of it.
 
     Raises:
-        BadProfile: every fault in the text, each with its table and key.
+        BadProfile: every fault in the text, its variants included, each with its table and key.
     """
     try:
-        table = cast("dict[str, object]", tomllib.loads(text))
+        document = cast("dict[str, object]", tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise BadProfile([f"profile {name}: {error}"]) from error
-    return _Parser(name).profile(table)
+    tables = document.pop("variant", {})
+    if not isinstance(tables, dict):
+        raise BadProfile([f"profile {name}: variant is {tables!r}, must be [variant.NAME] tables"])
+    variants = cast("dict[str, object]", tables)
+    if variant and variant not in variants:
+        raise BadProfile([f"profile {name} has no variant {variant!r}: there are {', '.join(variants) or 'none'}"])
+    base = _Parser(name)
+    found = {"": base.profile(document)}
+    problems = list(base.problems)
+    for key, table in variants.items():
+        parser = _Parser(f"{name}.{key}")
+        found[key] = parser.variant(document, table)
+        problems += [p for p in parser.problems if p.replace(f"{name}.{key}:", f"{name}:", 1) not in base.problems]
+    if problems:
+        raise BadProfile(problems)
+    return replace(found[variant], variants=tuple(variants))
+
+
+def _tables(value: object) -> Mapping[str, object]:
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
 
 
 class _Parser:
@@ -167,7 +209,7 @@ class _Parser:
             return low
         if not low <= value <= high:
             self.problem(where, f"{key} is {value}, must be {low} to {high}")
-            return low
+            return low if default is None else default
         return value
 
     def number(self, table: Mapping[str, object], key: str, default: float) -> float:
@@ -214,7 +256,7 @@ class _Parser:
         }
         if not points and not channels:
             self.problem("top level", "no [point.NAME] and no [channel]: nothing to read")
-        profile = Profile(
+        return Profile(
             self.name,
             self.text("top level", top, "title"),
             self.text("top level", top, "source"),
@@ -225,10 +267,28 @@ class _Parser:
             tuple(channels),
             suffix,
             writes,
+            self.text("top level", top, "level", LEVELS, LEVELS[0]),
+            self.whole("top level", top, "block_max", 4, READ_MAX, READ_MAX),
+            self.whole("top level", top, "gap_ms", 0, 1000, 0),
         )
-        if self.problems:
-            raise BadProfile(self.problems)
-        return profile
+
+    def variant(self, document: Mapping[str, object], entry: object) -> Profile:
+        """Returns the profile with a variant's tables laid over the document's."""
+        if not isinstance(entry, dict):
+            self.problem("variant", f"is {entry!r}, must be a table")
+            return self.profile(document)
+        table = dict(cast("dict[str, object]", entry))
+        drop = table.pop("drop", [])
+        points = dict(_tables(document.get("point")))
+        for name in cast("list[object]", drop) if isinstance(drop, list) else [drop]:
+            if not isinstance(name, str) or points.pop(name, None) is None:
+                self.problem("drop", f"{name!r} is no point of the profile")
+        for name, point in _tables(table.get("point")).items():
+            points[name] = {**_tables(points.get(name)), **_tables(point)}
+        writes = {**_tables(document.get("write")), **_tables(table.get("write"))}
+        kept = {name: rule for name, rule in writes.items() if name in points}
+        merged = {**document, **table, "point": points, "write": kept}
+        return self.profile({key: value for key, value in merged.items() if value != {}})
 
     def point(self, where: str, name: str, table: Mapping[str, object]) -> ProfilePoint:
         kind = TYPES[self.text(where, table, "type", tuple(TYPES), "uint16")]
@@ -253,7 +313,17 @@ class _Parser:
             self.pair(where, table, "raw_range"),
             self.pair(where, table, "clamp"),
             self.number(table, "above", 0.0) if "above" in table else None,
+            self.pair(where, table, "range"),
+            self.whole(where, table, "sum", 1, 8, 1),
+            self.mask(where, table, kind),
         )
+
+    def mask(self, where: str, table: Mapping[str, object], kind: NumberType) -> int:
+        if "mask" not in table:
+            return 0
+        if kind.real or kind.signed or kind.name == "bit":
+            self.problem(where, f"mask does not go with type {kind.name}: use an unsigned type")
+        return self.whole(where, table, "mask", 1, kind.high)
 
     def channel(self, entry: object) -> tuple[list[ProfilePoint], str]:
         table = self.table("[channel]", entry, CHANNEL_KEYS)

@@ -70,8 +70,9 @@ class Fleet(Protocol):
         ...
 
     def happen(self, name: str, arguments: Mapping[str, str | float]) -> None:
-        """Makes a named happening true from now on (`device-silent`, `device-back`, `grid-lost`, `grid-back`,
-        `register-garbage`, `modbus-exception`, ...).
+        """Makes a named happening true from now on.
+
+        Some names: `device-silent`, `device-back`, `grid-lost`, `grid-back`, `register-garbage`, `modbus-exception`.
 
         Raises:
             ValueError: unknown name or argument; the message lists the known names.

@@ -20,6 +20,7 @@ VERBS: dict[str, str] = {
     "release": "End a hold before it expires.",
     "ack": "Acknowledge an alarm.",
     "ledger": "Show or verify the ledger of a data directory.",
+    "profiles": "List, check and begin the register maps of products.",
     "fleet": "Run the simulated devices alone, on real wires.",
     "test": "Install the test tools and run every test.",
     "lint": "Run every static check.",

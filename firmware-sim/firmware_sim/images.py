@@ -246,7 +246,7 @@ def profile_segments(spec: DeviceSpec, points: Mapping[str, Getter]) -> list[Seg
         if last is None or last.function != point.function or point.address - end > SEGMENT_GAP:
             last = Segment(point.function, point.address, [])
             segments.append(last)
-        last.registers.extend([0] * (point.address + point.type.size - last.base - len(last.registers)))
+        last.registers.extend([0] * (point.address + point.size - last.base - len(last.registers)))
         if point.name in points:
             last.fields.append(_profile_field(point, last.base, points[point.name], profile.low_word_first))
     return segments

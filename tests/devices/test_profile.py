@@ -209,8 +209,80 @@ def test_a_bad_profile_lists_everything_that_is_wrong() -> None:
     assert all(problem.startswith("profile broken: ") for problem in caught.value.problems)
 
 
+VARIANTS = """
+title = "t"
+source = "s"
+level = "gold"
+[point.W]
+address = 3
+type = "uint16"
+sum = 3
+scale = -10
+[point.state]
+address = 9
+mask = 6
+[write.state]
+range = [0, 3]
+steps = [{ function = 6, address = 9 }]
+[variant.hv]
+drop = ["state"]
+point.W = { scale = -100 }
+"""
+
+
+def test_a_variant_overrides_single_keys_and_drops_points() -> None:
+    base, high = parse_profile("x", VARIANTS), parse_profile("x", VARIANTS, "hv")
+    assert (base.name, high.name, base.variants, high.level) == ("x", "x.hv", ("hv",), "gold")
+    assert [point.name for point in high.points] == ["W"]
+    assert point_of(high, "W").address == 3
+    assert not high.writes
+    assert ProfileDriver(high).blocks[0].decode((1, 2, 3)) == [-600]
+
+
+def test_a_sum_and_a_mask_read_back_and_a_sum_without_one_part_is_no_number() -> None:
+    profile = parse_profile("x", VARIANTS.replace("[point.W]", "[point.W]\nabsent = [65535]"))
+    power, state = ProfileDriver(profile).blocks
+    assert sum(encode_point(profile, point_of(profile, "W"), -1000)) == 100
+    assert power.decode((40, 65535, 2)) == [None]
+    assert state.decode((0b1100,)) == [2]
+    assert encode_point(profile, point_of(profile, "state"), 3) == (6,)
+
+
 @pytest.mark.parametrize(
-    "text", ["", "point = 3", "[point]\nW = 3", "= 3", "[channel]", "channel = 1", "write = 'x'\n"]
+    ("old", "new", "expected"),
+    [
+        ('level = "gold"', 'level = "lead"', "level is 'lead', must be one of bronze, silver, gold"),
+        ('drop = ["state"]', 'drop = ["stat"]', "profile x.hv: drop: 'stat' is no point"),
+        ("point.W = { scale = -100 }", "point.W = { scal = -100 }", "profile x.hv: [point.W]: unknown key 'scal'"),
+        ("mask = 6", 'mask = 6\ntype = "int16"', "mask does not go with type int16"),
+        ("sum = 3", "sum = 9", "sum is 9, must be 1 to 8"),
+    ],
+)
+def test_faults_of_variants_and_new_keys_are_named(old: str, new: str, expected: str) -> None:
+    with pytest.raises(BadProfile) as caught:
+        parse_profile("x", VARIANTS.replace(old, new))
+    (problem,) = caught.value.problems
+    assert expected in problem
+
+
+def test_an_unknown_variant_names_those_there_are() -> None:
+    with pytest.raises(BadProfile, match=r"deye_3p has no variant 'hvv': there are grid, pv, hv"):
+        load_profile("deye_3p.hvv")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "point = 3",
+        "[point]\nW = 3",
+        "= 3",
+        "variant = 3",
+        "[variant]\nx = 3",
+        "[channel]",
+        "channel = 1",
+        "write = 'x'\n",
+    ],
 )
 def test_any_text_gives_a_list_of_problems(text: str) -> None:
     with pytest.raises(BadProfile) as caught:
