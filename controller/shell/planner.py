@@ -35,6 +35,7 @@ class PlannerLimits:
     timeout_s: float = 30.0  # beyond the solver's own `stop.seconds`, and for the first start
     solves_max: int = 2_000  # then a fresh child: leaks stay small
     peak_mib_max: int = 384  # resident; measured: 60 to 75 for a village
+    nice: int = 10  # the control cycle comes first
 
 
 class _ChildFailed(RuntimeError):
@@ -120,7 +121,7 @@ class Planner:
         timeout_s = self._limits.timeout_s + (question.stop.seconds or 0.0)
         if self._child is None or not self._child.alive():
             self._drop_child()
-            self._child = _Child(self._command)
+            self._child = _Child(self._command, self._limits.nice)
         reply = self._child.exchange(line, time.monotonic() + timeout_s)
         try:
             answered = decode(Answered, reply)
@@ -157,12 +158,12 @@ def _judge(question: Question, answered: Answered) -> Answer:
 class _Child:
     """One process and its three pipes, all of them non-blocking: a stopped child must not stop the hub."""
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], nice: int) -> None:
         self.solves = 0
         self._tail = b""
         try:
             self._process = subprocess.Popen(
-                [*command, str(os.getpid())],
+                [*command, str(os.getpid()), str(nice)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -1,6 +1,6 @@
 """The planner's own process: one question per line on stdin, one answer per line on stdout. Never trusted.
 
-It loads OR-Tools with the first question and stays warm. It runs at nice 10, within an address-space limit,
+It loads OR-Tools with the first question and stays warm. It runs at the niceness given, within an address-space limit,
 and dies with the process that started it: by the kernel's parent-death signal while it computes, and by the
 end of stdin while it waits.
 """
@@ -19,7 +19,6 @@ from typing import BinaryIO
 from optimizer.codec import Answered, Question, Unreadable, decode, encode
 from optimizer.plan import Infeasible, Plan
 
-NICE = 10
 ADDRESS_SPACE_MIB = 1_536
 """Virtual memory; measured for a village: 230 MiB mapped, 75 MiB resident."""
 
@@ -29,16 +28,16 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Answers questions until stdin ends."""
-    parent = int(sys.argv[1]) if len(sys.argv) > 1 else os.getppid()
-    _confine(parent)
+    parent, nice = (int(word) for word in sys.argv[1:3]) if len(sys.argv) > 2 else (os.getppid(), 10)
+    _confine(parent, nice)
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # whatever a library prints goes to stderr, never between the answers
     while line := sys.stdin.buffer.readline(QUESTION_BYTES_MAX):
         _write(answers, encode(_answer(line)).encode("ascii") + b"\n")
 
 
-def _confine(parent: int) -> None:
-    os.nice(NICE)
+def _confine(parent: int, nice: int) -> None:
+    os.nice(nice)
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE_MIB << 20, ADDRESS_SPACE_MIB << 20))
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the signal was asked for

@@ -16,7 +16,7 @@ from controller.shell.bookkeeper import Bookkeeper
 from controller.shell.books import Books, BooksRules
 from controller.shell.data_dir import LEDGER
 from controller.shell.ledger_verify import verify
-from controller.shell.planner import Planner
+from controller.shell.planner import Planner, PlannerLimits
 from controller.simulate import HUB_PHASE_MS, Happening, Parts, World
 from controller.site import Site
 from controller.store.telemetry import TelemetryWriter
@@ -31,6 +31,8 @@ from optimizer.problem import Problem, Stop
 
 DEFAULT_START = Instant(1_780_264_800_000)  # 2026-06-01T00:00+02:00
 SIMULATED_STOP = Stop(seconds=None, gap=0.005, nodes=500)
+WAITED_FOR = PlannerLimits(timeout_s=600.0, nice=0)
+"""Virtual time stands still while the child works: it needs no modesty, and a busy machine must change no result."""
 SIMULATION_KEY = b"atoll simulation: not a secret  "
 """A ledger that nobody keeps is signed with a published key, so that equal runs have equal roots."""
 
@@ -104,7 +106,7 @@ class Simulation:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
         self.fleet: Fleet = fleet_factory().build(site.devices, start, options.seed, options.profiles)
-        self.planner = Planner()
+        self.planner = Planner(WAITED_FOR)
         self._scratch = TemporaryDirectory(prefix="atoll-") if folder is None else None
         self.ledger = Path(self._scratch.name if self._scratch else str(folder)) / LEDGER
         key = SIMULATION_KEY if folder is None else None
