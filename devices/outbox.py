@@ -10,6 +10,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import cast
 
 from devices import bounded_json
@@ -225,13 +226,11 @@ class Outbox:
         return [chosen[i : i + BATCH_MAX] for i in range(0, len(chosen), BATCH_MAX)]
 
     def _choose(self, elapsed: int) -> list[IntervalRecord]:
+        # A share for each meter: one whose pages the hub cannot acknowledge yet must not hold back the others.
+        share = max(1, WINDOW // max(1, len(self._pending)))
         chosen: list[IntervalRecord] = []
-        room = WINDOW
-        for queue in self._pending.values():
-            for record in queue:
-                if room == 0:
-                    return chosen
-                room -= 1
+        for queue in islice(self._pending.values(), WINDOW):
+            for record in islice(queue, share):
                 sent = self._sent_at.get((record.usage_point, record.meter_epoch, record.page))
                 if sent is None or sent + self.resend_ms <= elapsed:
                     chosen.append(record)

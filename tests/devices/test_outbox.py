@@ -15,6 +15,7 @@ from devices.outbox import (
     BATCH_MAX,
     LINGER_MS,
     PAYLOAD_MAX,
+    RESEND_MS,
     WINDOW,
     Ack,
     BadPayload,
@@ -174,6 +175,13 @@ def test_the_window_bounds_what_is_on_the_way() -> None:
     assert box.due(1) == []
     box.acknowledge([Ack(HOME, 1, 300)], 2)
     assert next(r.page for batch in box.due(2) for r in batch) == WINDOW + 1
+
+
+def test_a_meter_that_is_never_acknowledged_does_not_hold_back_the_others() -> None:
+    box = outbox(*(record(page) for page in range(1, WINDOW + 500)), record(1, "home-02"))
+    box.due(0)
+    sent = [r for batch in box.due(RESEND_MS) for r in batch]
+    assert record(1, "home-02") in sent
 
 
 @given(st.lists(st.sampled_from(["add", "send", "lose", "ack", "old-ack", "new-session"]), max_size=60))
