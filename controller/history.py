@@ -10,6 +10,7 @@ from devices.clock import DAY_MS, SLOT_MS, Instant
 from devices.model import Commodity, DeviceKind, IntervalRecord, RecordQuality
 
 KEEP_DAYS = 15
+SLOTS_MAX = KEEP_DAYS * 96 + 16
 
 
 @dataclass(slots=True)
@@ -35,12 +36,21 @@ class History:
         self._behind = {device.id for device in site.of_kind(DeviceKind.PV) if device.behind is not None}
         self._water = {channel for device in site.of_kind(DeviceKind.WATER_METERS) for channel in device.channels}
         self._slots: dict[Instant, SlotSum] = {}
+        self._known = self._meters | self._plants | self._water
         self._seen: set[tuple[str, Instant]] = set()
 
-    def add(self, records: Iterable[IntervalRecord]) -> None:
-        """Takes accepted records, each once; suspect ones are left out."""
+    def add(self, records: Iterable[IntervalRecord], now: Instant) -> None:
+        """Takes records of the window's past slots, each once; suspect ones and unknown meters are left out.
+
+        Whatever comes in, no more is kept than the site's meters times the slots of the window.
+        """
+        self._forget(now)
+        oldest = now - KEEP_DAYS * DAY_MS
         for record in records:
             key = (record.usage_point, record.start)
+            plausible = oldest <= record.start <= now and not record.start % SLOT_MS
+            if not plausible or record.usage_point not in self._known:
+                continue
             if record.quality is RecordQuality.SUSPECT or key in self._seen:
                 continue
             self._seen.add(key)
@@ -65,10 +75,10 @@ class History:
             if point in self._behind:
                 total.load_wh += record.export_delta
 
-    def forget(self, now: Instant) -> None:
-        """Drops slots that are older than the window."""
+    def _forget(self, now: Instant) -> None:
+        """Drops the slots before the window, once there are a few hours of them."""
         oldest = now - KEEP_DAYS * DAY_MS
-        if any(start < oldest for start in self._slots):
+        if len(self._slots) > SLOTS_MAX:
             self._slots = {start: total for start, total in self._slots.items() if start >= oldest}
             self._seen = {key for key in self._seen if key[1] >= oldest}
 

@@ -19,7 +19,7 @@ from controller.image import Image, Snapshot
 from controller.ledger.entries import derived_id, is_entry_id
 from controller.missions import Board, MissionNote
 from controller.site import Site
-from devices.clock import DAY_MS, Instant, iso, next_boundary
+from devices.clock import DAY_MS, MINUTE_MS, Instant, iso, next_boundary, parse_iso
 from devices.events import Incoming, LinkDown, LinkUp, Tick
 from devices.model import WRITABLE, DeviceId, DeviceKind, IntervalRecord, Message, Readings, Setpoint
 from devices.outbox import BadPayload, decode_batch
@@ -39,6 +39,9 @@ from optimizer.problem import Problem
 
 HOLD_MAX_MS = DAY_MS
 COMMANDS_REMEMBERED = 1_000
+TEXT_MAX = 500
+UNTIL_MAX = parse_iso("9999-12-31T00:00:00Z")
+PLAN_WAIT_MS = 10 * MINUTE_MS
 ISLAND_VOLTS = 50.0
 
 
@@ -156,6 +159,7 @@ class Hub:
     alarms: AlarmBook
     started_at: Instant
     next_cycle: Instant
+    owner_of: Mapping[DeviceId, str]  # the site's devices and the gateway that may speak for each
     link_up: bool = False
     link_reason: str = "not connected yet"
     gateways: set[str] = field(default_factory=set[str])
@@ -192,7 +196,7 @@ def start(
     """Returns a hub that knows the recent past: two weeks of records, standing holds, missions."""
     site = config.site
     history = History(site)
-    history.add(records)
+    history.add(records, now)
     deadlines = conditions.deadlines(site, max(config.period_ms, config.cycle_ms), config.floor_ms)
     return Hub(
         config=config,
@@ -204,6 +208,7 @@ def start(
         alarms=AlarmBook(clear_delay_ms=max(10_000, config.floor_ms)),
         started_at=now,
         next_cycle=now,
+        owner_of={device.id: device.gateway for device in site.devices},
         holds={hold.device: hold for hold in holds if hold.until > now},
     )
 
@@ -244,12 +249,14 @@ def _incoming(hub: Hub, topic: str, payload: bytes, now: Instant) -> list[Effect
 def _host_events(hub: Hub, events: Iterable[HostEvent], now: Instant) -> list[Effect]:
     effects: list[Effect] = []
     for event in events:
+        if _foreign(hub, event):
+            continue
         match event:
             case DeviceData(readings=readings):
                 hub.image.update(readings, now)
                 effects.append(Store(readings))
             case RecordBatch(node=node, payload=payload):
-                effects.extend(_records(hub, node, payload))
+                effects.extend(_records(hub, node, payload, now))
             case Send(message=message):
                 effects.append(Publish(message))
             case NodeOnline(node=node):
@@ -267,13 +274,28 @@ def _host_events(hub: Hub, events: Iterable[HostEvent], now: Instant) -> list[Ef
     return effects
 
 
-def _records(hub: Hub, node: str, payload: bytes) -> list[Effect]:
+def _foreign(hub: Hub, event: HostEvent) -> bool:
+    """Returns whether this is about a device that the site does not know or another gateway speaks for; counted."""
+    if isinstance(event, DeviceData):
+        device = event.readings.device
+    elif isinstance(event, DeviceOnline | DeviceOffline):
+        device = event.device
+    else:
+        return False
+    owner = hub.owner_of.get(device)
+    if owner is not None and owner in (event.node, ""):
+        return False
+    hub.host.counters["foreign_device"] = hub.host.counters.get("foreign_device", 0) + 1
+    return True
+
+
+def _records(hub: Hub, node: str, payload: bytes, now: Instant) -> list[Effect]:
     try:
         records = decode_batch(payload)
     except BadPayload:
         hub.bad_batches += 1
         return []
-    hub.history.add(records)
+    hub.history.add(records, now)
     return [Accept(node, tuple(records))]
 
 
@@ -303,9 +325,9 @@ def _cycle(hub: Hub, now: Instant) -> list[Effect]:
         effects.extend(_actuate(hub, decision, now))
     effects.extend(_missions(hub, snapshot, now))
     effects.extend(_watch(hub, snapshot, now))
+    hub.planning.give_up(now, max(PLAN_WAIT_MS, 240 * hub.config.floor_ms))
     if hub.config.plans and hub.planning.due(now) and _may_plan(hub, snapshot):
         effects.append(_ask(hub, snapshot, now))
-        hub.history.forget(now)
     return effects
 
 
@@ -459,6 +481,9 @@ def _command(hub: Hub, command: Command, now: Instant) -> list[Effect]:
             return [Reply(result)]
     if not is_entry_id(command.id):
         return [Reply(CommandResult(command.id, False, "bad-id", "a command carries a UUIDv7 made by its sender"))]
+    if not _recordable(command):
+        message = f"a command ends before the year 9999 and its texts have at most {TEXT_MAX} whole characters"
+        return [Reply(CommandResult(command.id, False, "bad-command", message))]
     if command.actor.role is not Role.OPERATOR:
         refused = CommandResult(command.id, False, "forbidden", f"{command.actor.name} may look, not command")
         return [*_audit_command(command, refused, now), Reply(refused)]
@@ -475,6 +500,21 @@ def _command(hub: Hub, command: Command, now: Instant) -> list[Effect]:
     hub.answered.append(result)
     hub.next_cycle = now  # the rules act on it at once
     return [*_audit_command(command, result, now), Reply(result)]
+
+
+def _recordable(command: Command) -> bool:
+    """Returns whether the log can hold what the command says: nothing is done that could not be written down."""
+    texts = [command.actor.name, command.actor.via]
+    match command:
+        case HoldDevice():
+            texts += [command.device, command.reason]
+            if not 0 <= command.until <= UNTIL_MAX:
+                return False
+        case ReleaseDevice():
+            texts += [command.device, command.reason]
+        case AcknowledgeAlarm():
+            texts += [command.alarm, command.note]
+    return all(len(text) <= TEXT_MAX and text.encode(errors="ignore").decode() == text for text in texts)
 
 
 def _hold(hub: Hub, command: HoldDevice, now: Instant) -> CommandResult:
@@ -527,7 +567,7 @@ def _audit_command(command: Command, result: CommandResult, now: Instant) -> lis
             kind = "hold"
             body += [
                 ("device", command.device),
-                ("value", f"{command.value:g}"),
+                ("value", f"{command.value:.15g}"),  # a restarted hub reads it back
                 ("until", iso(command.until)),
                 ("reason", command.reason),
             ]

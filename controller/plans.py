@@ -15,7 +15,7 @@ from controller.missions import Board, run_key
 from controller.site import Site
 from devices.clock import HOUR_MS, MINUTE_MS, SLOT_MS, Instant, floor_to, iso, next_boundary
 from devices.model import DeviceId, DeviceKind
-from optimizer.answer import Answer, Failed, Planned, Refused
+from optimizer.answer import Answer, Cause, Failed, Planned, Refused
 from optimizer.forecast import Calendar, forecast_series, forecast_solar, typical_load, typical_solar
 from optimizer.plan import Plan, StorageStep, UnitStep
 from optimizer.problem import AssetId, Battery, Charger, Genset, Grid, Job, Problem, Series, WaterSystem
@@ -70,6 +70,12 @@ class Planning:
     def due(self, now: Instant) -> bool:
         """Returns whether a new question should go out."""
         return self.pending is None and now >= self.next_at
+
+    def give_up(self, now: Instant, wait_ms: int) -> None:
+        """Takes a question that was never answered for failed: a lost answer must not end planning for good."""
+        pending = self.pending
+        if pending is not None and now - pending.asked_at > wait_ms:
+            self.answered(pending.id, Failed(Cause.TIMEOUT, "no answer came back"), now)
 
     def current(self, now: Instant) -> tuple[Plan, int] | None:
         """Returns (plan, slot index) while the last good plan may be followed, else None."""
@@ -170,6 +176,7 @@ def build_problem(site: Site, snapshot: Snapshot, missions: Board, outlook: Fore
     # Nothing says when the outside comes back: plan the next two hours as an island.
     available = tuple(not island or slot >= 8 for slot in range(slots))
     import_kw, export_kw = site.import_limit_w / 1000, site.export_limit_w / 1000
+    water = _water(site, snapshot, outlook)
     return Problem(
         start=outlook.start,
         slot_ms=SLOT_MS,
@@ -187,9 +194,10 @@ def build_problem(site: Site, snapshot: Snapshot, missions: Board, outlook: Fore
         ),
         batteries=_batteries(site, snapshot, prices),
         gensets=_gensets(site, snapshot),
-        water=_water(site, snapshot, outlook),
+        water=water,
         chargers=_chargers(site, snapshot, outlook.start),
-        jobs=_jobs(site, missions, outlook.start, snapshot.now),
+        # A tank that does not report cannot be promised from: what takes water waits for the next plan.
+        jobs=tuple(job for job in _jobs(site, missions, outlook.start, snapshot.now) if water or not any(job.water_kl)),
     )
 
 

@@ -91,7 +91,7 @@ class Planner:
 
     def submit(self, problem: Problem, stop: Stop, seed: int, done: Callable[[Answer], None]) -> None:
         """Asks without waiting; `done` is called once, from the planner's thread, or at once when it is busy."""
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._serve, name="planner", daemon=True)
             self._thread.start()
         try:

@@ -9,6 +9,7 @@ import pytest
 
 from controller import hub as core
 from controller.commands import AcknowledgeAlarm, Actor, HoldDevice, ReleaseDevice, Role, command_id
+from controller.history import SLOTS_MAX, History
 from devices.clock import SLOT_MS, ClockQuality, Instant
 from devices.events import Incoming, LinkDown, LinkUp, Tick
 from devices.model import Commodity, DeviceId, IntervalRecord, Message, RecordQuality, Setpoint, UsagePointId
@@ -141,7 +142,7 @@ def test_death_makes_everything_of_the_node_stale_and_one_alarm(place: Village) 
 def test_a_silent_device_is_an_alarm_that_clears_by_itself(place: Village) -> None:
     place.pass_ms(20_000)
     silent = {device: points for device, points in CALM.items() if device != "tank-1"}
-    for _ in range(10):
+    for _ in range(20):
         place.now = Instant(place.now + 1_000)
         for device, points in silent.items():
             place.receive(place.edge.data(readings(device, dict(points), place.now)))
@@ -208,6 +209,11 @@ def test_a_hold_acts_at_once_is_audited_and_expires(place: Village) -> None:
         ({"until": NOW}, "bad-expiry"),
         ({"until": Instant(NOW + 25 * 3_600_000)}, "bad-expiry"),
         ({"id": "1"}, "bad-id"),
+        ({"value": float("nan")}, "out-of-range"),
+        ({"until": Instant(2**62)}, "bad-command"),
+        ({"until": Instant(-1)}, "bad-command"),
+        ({"reason": "\ud800"}, "bad-command"),
+        ({"reason": "x" * 501}, "bad-command"),
     ],
 )
 def test_a_hold_that_may_not_be_is_refused_with_a_code(place: Village, changes: dict[str, object], code: str) -> None:
@@ -245,3 +251,47 @@ def test_nothing_is_sent_while_the_link_is_down(place: Village) -> None:
     place.report()
     place.step(LinkDown("broker gone"))
     assert not place.setpoints(place.step(Tick()))
+
+
+def test_a_gateway_speaks_only_for_its_own_devices(place: Village) -> None:
+    place.report()
+    stranger = EdgeSession(SITE.id, "gw-9")
+    stranger.will(place.now)
+    claimed = {DeviceId(name): [Metric("W", DataType.DOUBLE, 5.0)] for name in ("battery-1", "unheard-of")}
+    for message in stranger.birth(place.now, claimed):
+        place.receive(message)
+    place.receive(stranger.data(readings("battery-1", {"W": 7.0}, place.now)))
+    assert place.hub.node_of[DeviceId("battery-1")] == "gw-1"
+    assert "unheard-of" not in place.hub.node_of
+    assert place.hub.image.freeze(place.now).value("battery-1", "W") == CALM["battery-1"]["W"]
+    assert place.hub.host.counters["foreign_device"] == 5  # two births, their values, one message
+
+
+def test_history_is_bounded_whatever_comes(place: Village) -> None:
+    def record(start: int, point: str = "home-01") -> IntervalRecord:
+        return IntervalRecord(
+            UsagePointId(point), Commodity.ENERGY, 1, 1, Instant(start), Instant(start + SLOT_MS), 0, 250, 0, 0
+        )
+
+    slot = NOW - NOW % SLOT_MS - SLOT_MS
+    history = History(SITE)
+    history.add([record(slot), record(2**61), record(slot + 1), record(0), record(slot, "nobody")], NOW)
+    assert history._slots.keys() == {slot}  # pyright: ignore[reportPrivateUsage]
+    later = Instant(NOW + 40 * 86_400_000)
+    history.add([record(at) for at in range(slot, later, SLOT_MS)], NOW)
+    for at in range(slot, later, SLOT_MS):
+        history.add([record(at)], Instant(at + SLOT_MS))
+    assert len(history._slots) <= SLOTS_MAX + 1  # pyright: ignore[reportPrivateUsage]
+
+
+def test_a_lost_answer_of_the_planner_is_a_failure_not_the_end(place: Village) -> None:
+    place.report()
+    place.step(Tick())
+    assert place.hub.planning.pending is not None
+    first = place.hub.planning.sequence
+    place.now = Instant(place.now + 11 * 60_000)
+    place.report()
+    place.step(Tick())
+    assert place.hub.planning.failures == 1
+    place.pass_ms(6 * 60_000)
+    assert place.hub.planning.sequence > first
