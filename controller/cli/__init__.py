@@ -20,6 +20,7 @@ VERBS: dict[str, str] = {
     "release": "End a hold before it expires.",
     "ack": "Acknowledge an alarm.",
     "ledger": "Show or verify the ledger of a data directory.",
+    "bill": "Write a bill with all that its owner needs to recompute it.",
     "profiles": "List, check and begin the register maps of products.",
     "fleet": "Run the simulated devices alone, on real wires.",
     "test": "Install the test tools and run every test.",
