@@ -12,6 +12,7 @@ from devices.clock import MINUTE_MS, Instant
 from devices.model import DeviceId, DeviceKind
 
 VEHICLES = (DeviceKind.ROBOT, DeviceKind.DRONE)
+BUS_SILENT_MIN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Health:
     records_rejected: int
     failed_missions: Mapping[str, str]  # run key -> why
     quarantined: Mapping[str, str]  # account -> why
+    settle_ms: int = 10_000  # silence must last this long, so that a bus that dies is one alarm and a restart is none
 
 
 def find(site: Site, snapshot: Snapshot, health: Health) -> dict[str, Condition]:
@@ -87,8 +89,11 @@ def _communication(site: Site, snapshot: Snapshot, health: Health) -> Iterable[C
             "its devices run on their own safe values; its records are kept there",
             "check its power and network",
         )
+    buses = [_bus(site, snapshot, gateway.id, health) for gateway in site.gateways if gateway.id not in dead]
+    yield from (bus for bus in buses if bus is not None)
+    hidden = dead | {bus.device for bus in buses if bus is not None}
     for device in site.devices:
-        if device.gateway in dead or snapshot.online(device.id):
+        if device.gateway in hidden or snapshot.online(device.id):
             continue
         important = device.kind in (DeviceKind.GRID, DeviceKind.BATTERY, DeviceKind.TANK)
         yield Condition(
@@ -100,7 +105,26 @@ def _communication(site: Site, snapshot: Snapshot, health: Health) -> Iterable[C
             f"check power and wiring of {device.id} (unit {device.unit})"
             if device.gateway
             else f"check power and radio of {device.id}",
+            health.settle_ms,
         )
+
+
+def _bus(site: Site, snapshot: Snapshot, gateway: str, health: Health) -> Condition | None:
+    """Returns the one condition for a gateway that hears less than half of its devices: they share a cause."""
+    devices = [device for device in site.devices if device.gateway == gateway]
+    silent = [device for device in devices if not snapshot.online(device.id)]
+    if len(silent) < BUS_SILENT_MIN or 2 * len(silent) <= len(devices):
+        return None
+    places = ", ".join(sorted({device.endpoint for device in silent if device.endpoint})) or "their bus"
+    return Condition(
+        f"bus.{gateway}",
+        Priority.HIGH,
+        gateway,
+        f"{len(silent)} of {len(devices)} devices of gateway {gateway} do not report",
+        "they fall back to their own safe values; their last values are not used and nothing is asked of them",
+        f"check power and cable between gateway {gateway} and {places}; atoll status --json names each device",
+        health.settle_ms,
+    )
 
 
 def _water(site: Site, snapshot: Snapshot) -> Iterable[Condition]:

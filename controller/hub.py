@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from controller import conditions, plans, rules
 from controller.alarms import AlarmBook, AlarmChange
+from controller.civil import clock_text
 from controller.commands import AcknowledgeAlarm, Command, CommandResult, HoldDevice, ReleaseDevice, Role
 from controller.cycle import Context, Decision, Hold, fallback, full_band, run
 from controller.history import History
@@ -441,6 +442,7 @@ def health(hub: Hub) -> conditions.Health:
         records_rejected=hub.booked.rejected_records + hub.bad_batches,
         failed_missions=hub.board.failed(),
         quarantined=dict(hub.booked.quarantined),
+        settle_ms=max(10_000, 6 * hub.config.floor_ms),
     )
 
 
@@ -536,7 +538,8 @@ def _hold(hub: Hub, command: HoldDevice, now: Instant) -> CommandResult:
         return refuse("bad-expiry", "a hold ends within 24 hours from now")
     hold = Hold(device.id, command.value, command.until, command.reason.strip(), command.actor.name)
     hub.holds[device.id] = hold
-    return CommandResult(command.id, True, "ok", f"{device.id} is held at {command.value:g} until {iso(command.until)}")
+    until = clock_text(hub.config.site.timezone, command.until)
+    return CommandResult(command.id, True, "ok", f"{device.id} is held at {command.value:g} until {until}")
 
 
 def _release(hub: Hub, command: ReleaseDevice) -> CommandResult:

@@ -154,6 +154,28 @@ def test_a_silent_device_is_an_alarm_that_clears_by_itself(place: Village) -> No
     assert alarm.state == "returned-unacknowledged"
 
 
+def test_a_silent_bus_is_one_alarm_and_a_restart_of_it_is_none(place: Village) -> None:
+    place.pass_ms(20_000)
+
+    def silence(seconds: int) -> set[str]:
+        for _ in range(seconds):
+            place.now = Instant(place.now + 1_000)
+            place.step(Tick())
+        return {alarm.condition.id for alarm in place.hub.alarms.standing if alarm.condition.priority != "low"}
+
+    assert silence(12) == set(), "shorter than the settling time after the data deadline"
+    place.pass_ms(20_000)
+    assert not [alarm for alarm in place.hub.alarms.standing if alarm.condition.id.startswith("bus.")]
+    assert silence(25) == {"bus.gw-1"}
+    alarm = place.hub.alarms.get("bus.gw-1")
+    assert alarm is not None
+    assert "devices of gateway gw-1 do not report" in alarm.condition.text
+    place.pass_ms(40_000)
+    alarm = place.hub.alarms.get("bus.gw-1")
+    assert alarm is not None
+    assert alarm.state == "returned-unacknowledged"
+
+
 def test_records_are_accepted_once_and_never_raise(place: Village) -> None:
     start = Instant(NOW - NOW % SLOT_MS)
     record = IntervalRecord(
