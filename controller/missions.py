@@ -104,6 +104,7 @@ class Board:
         self._site = site
         self._runs: dict[str, Run] = {}
         self._known = dict(known or {})
+        self._first: Instant | None = None
         self._addresses = {
             spec.id: Address(INTERFACE, MANUFACTURER, spec.id) for spec in site.devices if spec.kind in VEHICLE_KINDS
         }
@@ -185,6 +186,7 @@ class Board:
 
     def tick(self, plan: Plan | None, snapshot: Snapshot, now: Instant) -> tuple[list[Message], list[MissionNote]]:
         """Returns what to publish and what to note: orders whose start has come, resends, missed runs."""
+        self._first = now if self._first is None else self._first
         for device, session in self.sessions.items():
             self._follow(device, session.due(now))
         for job in self._site.jobs:
@@ -203,6 +205,8 @@ class Board:
         start = latest if run.planned is None else min(run.planned, latest)
         if now < max(start, run.opens):
             return
+        if not self._known and self._first is not None and latest < self._first:
+            return  # over before this village first ran: nobody missed it
         if now > latest + LATE_MS:
             self._change(run.key, RunState.MISSED, run.why or "no vehicle was ready in time")
             return

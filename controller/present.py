@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from controller.civil import clock_text
 from controller.cycle import Decision, full_band
 from controller.hub import Hub, others_w
 from controller.image import Snapshot
 from controller.missions import VEHICLE_KINDS
 from controller.site import Site
 from controller.views import AlarmView, DeviceView, FlowView, NextAction, NowView, PlanRow, Value, Writable
-from devices.clock import Instant, iso
+from devices.clock import Instant
 from devices.model import WRITABLE, DeviceKind, DeviceSpec, Quality
 from optimizer.plan import Mode, Plan
 
@@ -194,7 +195,7 @@ def _battery(site: Site, snapshot: Snapshot) -> tuple[Value, float | None]:
 
 
 def _tank(hub: Hub, site: Site, snapshot: Snapshot) -> tuple[Value, float | None]:
-    """Returns (level, hours to empty at the demand that the plan expects with the pump off)."""
+    """Returns (level, hours to the drinking reserve at the demand that the plan expects with the pump off)."""
     tank = next(iter(site.of_kind(DeviceKind.TANK)), None)
     if tank is None:
         return Value("level", None, "fraction", NOTHING, 0), None
@@ -203,8 +204,8 @@ def _tank(hub: Hub, site: Site, snapshot: Snapshot) -> tuple[Value, float | None
     if value.value is None or outlook is None or not outlook.water_kl:
         return value, None
     daily_kl = sum(outlook.water_kl) / len(outlook.water_kl) * 96
-    stored_kl = value.value * tank.ratings["volume_l"] / 1000
-    return value, stored_kl / daily_kl * 24 if daily_kl > 0 else None
+    above_kl = (value.value - site.water_reserve) * tank.ratings["volume_l"] / 1000
+    return value, max(0.0, above_kl) / daily_kl * 24 if daily_kl > 0 else None
 
 
 def _device(hub: Hub, snapshot: Snapshot, device: DeviceSpec, names: dict[str, str]) -> DeviceView:
@@ -219,7 +220,8 @@ def _device(hub: Hub, snapshot: Snapshot, device: DeviceSpec, names: dict[str, s
         why="" if lease is None else lease.reason,
         hold=""
         if hold is None
-        else f"{hold.by} holds {setpoint_text(device, hold.value)} until {iso(hold.until)}: {hold.reason}",
+        else f"{hold.by} holds {setpoint_text(device, hold.value)} until"
+        f" {clock_text(hub.config.site.timezone, hold.until)}: {hold.reason}",
         ready=hub.board.ready_text(device.id, snapshot) if device.kind in VEHICLE_KINDS else "",
         writable=writable(device),
     )
@@ -283,14 +285,15 @@ def next_actions(hub: Hub, now: Instant, limit: int) -> list[NextAction]:
         for index in range(slot + 1, len(steps)):
             if steps[index].mode is not steps[index - 1].mode:
                 step = steps[index]
-                text = f"{MODE_WORDS[step.mode]}, about {abs(step.expected_w) / 1000:.1f} kW"
+                about = f", about {abs(step.expected_w) / 1000:.1f} kW" if abs(step.expected_w) >= 50 else ""
+                text = f"{_asset_label(hub, asset)}: {MODE_WORDS[step.mode]}{about}"
                 found.append(NextAction(_slot_start(plan, index), asset, text, step.reason.constraint))
                 break
     for asset, units in plan.units.items():
         for index in range(slot + 1, len(units)):
             if units[index].on is not units[index - 1].on:
-                word = "starts" if units[index].on else "stops"
-                found.append(NextAction(_slot_start(plan, index), asset, word, units[index].reason.constraint))
+                text = f"{_asset_label(hub, asset)} {'starts' if units[index].on else 'stops'}"
+                found.append(NextAction(_slot_start(plan, index), asset, text, units[index].reason.constraint))
                 break
     return sorted(found, key=lambda action: action.at)[:limit]
 

@@ -104,7 +104,7 @@ class NowView:
     battery_hours: float | None  # to the reserve at the present power
     tank_level: Value
     tank_reserve: float
-    tank_hours: float | None
+    tank_hours: float | None  # to the reserve at the expected demand, without pumping
     devices: tuple[DeviceView, ...]
     alarms: tuple[AlarmView, ...]
     next_actions: tuple[NextAction, ...]

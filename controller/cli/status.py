@@ -60,13 +60,11 @@ def render(view: Row) -> list[str]:
         f"  {'Battery':<26}{value_text(battery)}  reserve {cast('float', view['battery_reserve']):.0%}"
         f"{hours(view['battery_hours'], 'to the reserve')}",
         f"  {'Drinking water':<26}{value_text(tank)}  reserve {cast('float', view['tank_reserve']):.0%}"
-        f"{hours(view['tank_hours'], 'without pumping')}",
+        f"{hours(view['tank_hours'], 'to the reserve without pumping')}",
         "",
         f"plan: {view['plan_status']}",
     ]
-    lines += [
-        f"  {clock(row['at'])}  {row['device']}: {row['text']} ({row['why']})" for row in rows(view, "next_actions")
-    ]
+    lines += [f"  {clock(row['at'])}  {row['text']} ({row['why']})" for row in rows(view, "next_actions")]
     lines += ["", f"ledger: {view['ledger_size']} entries, root {str(view['ledger_root'])[:16]}"]
     lines += [f"hold: {row['id']}: {row['hold']}" for row in rows(view, "devices") if row["hold"]]
     lines += [f"{row['id']}: {row['ready']}" for row in rows(view, "devices") if row["ready"]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
+from decimal import Decimal, InvalidOperation
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from controller.views import Value
@@ -82,6 +83,18 @@ def span(ms: float) -> str:
     return f"{int(max(0, ms) // SECOND_MS)} s"
 
 
+def brief(number: str, digits: int) -> str:
+    """Returns exact text such as `5.414707836 kWh` with at most `digits` decimals; other text as it is."""
+    amount_part, gap, unit = number.partition(" ")
+    try:
+        exact = Decimal(amount_part)
+    except InvalidOperation:
+        return number
+    if not exact.is_finite() or -int(exact.as_tuple().exponent) <= digits:
+        return number
+    return f"{exact:.{digits}f}{gap}{unit}"
+
+
 def hours(count: float | None) -> str:
     """Returns `9 h 20 min`, or `more than 4 d`, or a dash."""
     if count is None or not math.isfinite(count):
@@ -146,6 +159,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "litres": litres,
     "span": span,
     "hours": hours,
+    "brief": brief,
     "quality": quality,
     "clock": clock,
     "day": day,

@@ -104,3 +104,12 @@ def test_garbage_from_a_vehicle_is_counted_and_changes_nothing() -> None:
         assert board.receive("vda5050/v2/atoll/robot-1/state", payload, OPENS) == []
     assert board.sessions[DeviceId("robot-1")].counters["rejected_malformed"] == 5
     assert board.receive("vda5050/v2/other/robot-9/state", b"{}", OPENS) == []
+
+
+def test_a_window_that_closed_before_the_village_first_ran_was_missed_by_nobody() -> None:
+    evening = Instant(OPENS + 8 * HOUR_MS)
+    fresh, restarted = Field(at=evening), Field(at=evening, known={"irrigation.20260531": "done"})
+    for field in (fresh, restarted):
+        field.live(Instant(evening + 5 * MINUTE_MS))
+    assert (fresh.states("irrigation"), dict(fresh.board.failed())) == ([], {})
+    assert restarted.states("irrigation") == ["missed"], "a hub that was down over the window says so"

@@ -90,7 +90,7 @@ def test_now_answers_at_a_glance() -> None:
         "4 min",
         "charging: 24 % is below 30 %",
         "operator holds 2000 W",
-        "1 ready, 1 not ready",
+        "1 of 2 ready",
     ):
         assert seen in page, seen
 

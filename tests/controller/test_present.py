@@ -1,0 +1,87 @@
+"""What the pages say: hours that mean what they say, steps in words, numbers short enough to read."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller import hub as core
+from controller.commands import Actor, HoldDevice, Role, command_id
+from controller.console.words import brief
+from controller.plans import build_problem, forecast
+from controller.present import Surroundings, next_actions, now_view
+from devices.clock import MINUTE_MS, Instant
+from devices.events import Tick
+from devices.model import DeviceId
+from optimizer.plan import Mode, Plan, Reason, StorageStep, UnitStep
+from optimizer.problem import AssetId
+from tests.controller.scene import NOW, readings, snapshot, village
+
+SITE = village()
+AROUND = Surroundings(1.0, "synchronised", "a broker")
+
+
+def hub_with(level: float) -> core.Hub:
+    hub = core.start(core.HubConfig(SITE, 1, 1_000, 1_000, 0, 900_000), NOW)
+    hub.image.update(readings("tank-1", {"level": level}, NOW), NOW)
+    return core.step(hub, Tick(), NOW)[0]
+
+
+def test_water_lasts_to_its_reserve_and_not_to_the_last_drop() -> None:
+    def hours(level: float) -> float:
+        hub = hub_with(level)
+        hub.planning.forecast = forecast(SITE, hub.history, NOW)
+        found = now_view(hub, NOW, AROUND).tank_hours
+        assert found is not None
+        return found
+
+    assert hours(SITE.water_reserve) == 0
+    assert hours(SITE.water_reserve - 0.1) == 0
+    assert hours(SITE.water_reserve + 0.2) == pytest.approx(2 * hours(SITE.water_reserve + 0.1))
+
+
+def test_the_next_steps_name_things_as_people_do() -> None:
+    hub = hub_with(0.7)
+    on, off = UnitStep(True, 800, Reason("sun")), UnitStep(False, 0, Reason("sun"))
+    follow, hold = (
+        StorageStep(Mode.FOLLOW, 900, 900, 0.5, Reason("x")),
+        StorageStep(Mode.HOLD, 0, 0, 0.5, Reason("full")),
+    )
+    hub.planning.plan = Plan(
+        NOW, 15 * MINUTE_MS, {AssetId("battery-1"): (follow, hold)},
+        {AssetId("irrigation.20260603"): (off, on), AssetId("pump-1"): (on, off)},
+        (0.0,) * 2, (0.0,) * 2, (0.0,) * 2, {}, {}, {}, 0.0, 0.0,
+    )  # fmt: skip
+    hub.planning.made_at = NOW
+    said = {action.text for action in next_actions(hub, NOW, 6)}
+    assert said == {"Battery: hold", "Irrigation (robot-1) starts", "Well pump stops"}
+
+
+def test_a_hold_is_told_in_the_villages_own_time() -> None:
+    hub = hub_with(0.7)
+    until = Instant(NOW + 10 * MINUTE_MS)
+    ana = Actor("ana", Role.OPERATOR, "cli")
+    command = HoldDevice(command_id(NOW, 1), ana, DeviceId("pump-1"), 0.0, until, "tap")
+    hub, effects = core.step(hub, core.Commanded(command), NOW)
+    reply = next(effect for effect in effects if isinstance(effect, core.Reply))
+    assert reply.result.message == "pump-1 is held at 0 until Wed 3 Jun 09:50"
+    view = next(device for device in now_view(hub, NOW, AROUND).devices if device.id == "pump-1")
+    assert view.hold == "ana holds off until Wed 3 Jun 09:50: tap"
+
+
+def test_a_tank_that_does_not_report_takes_no_job_and_the_rest_is_planned() -> None:
+    hub = hub_with(0.7)
+    seen = {
+        bool(problem.water): {job.id.partition(".")[0] for job in problem.jobs}
+        for changes in ({}, {"tank-1": {"level": None}})
+        for problem in [
+            build_problem(SITE, snapshot(SITE, changes), hub.board, forecast(SITE, hub.history, NOW), False)
+        ]
+    }
+    assert seen == {True: {"irrigation", "parcel"}, False: {"parcel"}}
+
+
+def test_exact_numbers_are_shortened_for_the_eye_alone() -> None:
+    assert brief("5.414707836 kWh", 3) == "5.415 kWh"
+    assert brief("0.75805909704", 4) == "0.7581"
+    assert brief("1.80 EUR/kWh", 3) == "1.80 EUR/kWh"
+    assert brief("none yet", 3) == "none yet"
