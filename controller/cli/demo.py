@@ -59,6 +59,11 @@ def demo(
     folder = data_dir_of(data_dir).absolute()
     options = DemoOptions(site.absolute(), folder, speed, past, seed, listen, port)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        hint = "name a folder that you may write: --data-dir DIR"
+        raise Refusal(f"{folder} cannot be made: {error.strerror or error}", ExitCode.CONFIG, hint=hint) from error
+    try:
         lock = DataLock(folder, "demo")
         try:
             _prepare(place, options)
@@ -113,7 +118,7 @@ def _run(place: Site, options: DemoOptions, days: float | None) -> None:
             raise Refusal("the hub does not answer:\n" + running.supervisor.log_end("hub"), ExitCode.RETRY)
         _welcome(running)
         while not stopping and (until is None or running.clock.now() < until):
-            running.supervisor.poll()
+            running.look_after()
             _show(running)
             time.sleep(0.5)
     except ChildFailed as error:

@@ -44,13 +44,15 @@ def run(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Run the hub, a gateway, or both with a supervisor, until Ctrl-C or SIGTERM."""
     from controller.cli.logs import log_to_stderr
+    from controller.shell.places import reachable
 
     log_to_stderr()
     place, folder = load_site(site), data_dir_of(data_dir)
     folder.mkdir(parents=True, exist_ok=True)
     if part == "all":
         own = ["--broker", broker] if broker else ["--broker-port", str(broker_port)]
-        _all(place, site, folder, [*own, "--listen", listen, "--port", str(port)], broker or f"127.0.0.1:{broker_port}")
+        words = [*own, "--listen", listen, "--port", str(port)]
+        _all(place, site, folder, words, broker or f"127.0.0.1:{broker_port}", f"http://{reachable(listen)}:{port}")
     elif part == "hub":
         _hub(place, folder, listen, port, broker, broker_port, follow_run)
     else:
@@ -91,7 +93,11 @@ def _hub(
     place: Site, folder: Path, listen: str, port: int, broker: str | None, broker_port: int, follow_run: bool
 ) -> None:
     from controller.shell.broker import BrokerFailed, NoBroker, NoFreePort
+    from controller.shell.data_dir import HubFileBroken
     from controller.shell.hub_process import HubOptions, run_hub
+    from controller.shell.journal import JournalDamaged
+    from controller.shell.rulebook import TimezoneChanged
+    from controller.store.ledger_file import LedgerNotWritten, NotALedger
     from devices.shell.data_lock import AlreadyRunning
 
     options = HubOptions(
@@ -104,8 +110,10 @@ def _hub(
     )
     try:
         run_hub(place, options, _clock(folder, follow_run))
-    except AlreadyRunning as error:
+    except (AlreadyRunning, HubFileBroken, JournalDamaged, NotALedger, TimezoneChanged) as error:
         raise Refusal(str(error), ExitCode.CONFIG) from error
+    except LedgerNotWritten as error:
+        raise Refusal(str(error), ExitCode.RETRY) from error
     except (BrokerFailed, NoBroker, NoFreePort) as error:
         raise Refusal(f"the broker cannot start: {error}", ExitCode.CONFIG) from error
 
@@ -135,11 +143,12 @@ def _gateway(place: Site, folder: Path, gateway_id: str | None, broker: str, fol
         raise Refusal(str(error), ExitCode.CONFIG) from error
 
 
-def _all(place: Site, site: Path, folder: Path, hub_words: list[str], broker: str) -> None:
+def _all(place: Site, site: Path, folder: Path, hub_words: list[str], broker: str, console: str) -> None:
     """Supervises hub and gateways; ends with them."""
     import signal
 
     from controller.shell.children import ChildFailed, ChildSpec, Supervisor, arguments
+    from controller.shell.data_dir import OPERATOR_CODE
 
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -151,6 +160,7 @@ def _all(place: Site, site: Path, folder: Path, hub_words: list[str], broker: st
             words = arguments("run", "gateway", site, "--data-dir", folder, "--broker", broker, "--gateway", gateway.id)
             supervisor.start(ChildSpec(gateway.id, words))
         click.echo(f"hub and {len(place.gateways)} gateway(s) run; logs in {folder / 'logs'}; Ctrl-C stops them")
+        click.echo(f"console: {console}; its operator code is in {folder / OPERATOR_CODE}")
         while not stopping:
             supervisor.poll()
             time.sleep(0.2)

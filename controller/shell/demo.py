@@ -15,6 +15,7 @@ from controller.shell.broker import free_port
 from controller.shell.children import ChildSpec, Supervisor, arguments
 from controller.shell.control import HubUnreachable, ask
 from controller.shell.data_dir import FLEET, HUB, LEDGER, RUN
+from controller.shell.places import reachable
 from controller.shell.simulation import Simulation, SimulationOptions, start_of
 from controller.site import Site
 from controller.store.ledger_file import LedgerFile
@@ -25,6 +26,7 @@ MARK = "demo.json"
 OPENS_MINUTE = 9 * 60 + 40
 PAST_REPLAN_MS = 30 * MINUTE_MS
 UP_S = 25.0
+NOTE_EVERY_S = 2.0
 
 
 class NotADemo(ValueError):
@@ -126,8 +128,9 @@ def take_places(site: Site, options: DemoOptions) -> Places:
         found = port("Modbus of the devices", host, int(wanted))
         endpoints[configured] = f"{host}:{found}"
     _, run = RunClock.start(options.data_dir / RUN, latest_instant(options.data_dir), options.speed)
-    shown = "127.0.0.1" if options.listen in ("0.0.0.0", "::") else options.listen  # noqa: S104 - compared, not bound
-    run = replace(run, broker=f"127.0.0.1:{broker}", endpoints=endpoints, console=f"http://{shown}:{console}")
+    run = replace(
+        run, broker=f"127.0.0.1:{broker}", endpoints=endpoints, console=f"http://{reachable(options.listen)}:{console}"
+    )
     run.write(options.data_dir / RUN)
     return Places(run, console, broker, tuple(moved))
 
@@ -140,12 +143,14 @@ class Demo:
         self.places = take_places(site, options)
         self.clock = RunClock(self.places.run)
         self.supervisor = Supervisor(options.data_dir / "logs", say)
+        self._noted = time.monotonic()
 
     def start(self) -> None:
         """Starts hub (with its broker), fleet and gateways."""
         options, places = self.options, self.places
         common = ("--data-dir", str(options.data_dir))
         hub = ("--broker-port", str(places.broker_port), "--listen", options.listen, "--port", str(places.console_port))
+        self._note()
         self.supervisor.start(ChildSpec("hub", arguments("run", "hub", options.site_file, common, hub, "--follow-run")))
         self.supervisor.start(
             ChildSpec("fleet", arguments("fleet", options.site_file, common, "--seed", str(options.seed)))
@@ -158,7 +163,7 @@ class Demo:
         """Returns whether the hub answers within 25 s, looking after the children meanwhile."""
         deadline = time.monotonic() + UP_S
         while time.monotonic() < deadline:
-            self.supervisor.poll()
+            self.look_after()
             if self.status() is not None:
                 return True
             time.sleep(0.2)
@@ -170,6 +175,18 @@ class Demo:
             return ask(self.options.data_dir, {"ask": "status"}, timeout_s=2.0)
         except HubUnreachable:
             return None
+
+    def look_after(self) -> None:
+        """Looks after the children; call it often. Notes the clock ahead, so that no killed run makes time go back."""
+        self.supervisor.poll()
+        if time.monotonic() - self._noted >= NOTE_EVERY_S:
+            self._note()
+
+    def _note(self) -> None:
+        """Promises the instant that the clock can reach before the next note: the next start begins there or later."""
+        self._noted = time.monotonic()
+        ahead = round(2 * NOTE_EVERY_S * self.clock.speed * SECOND_MS)
+        stop_run(self.options.data_dir / RUN, Instant(self.clock.now() + ahead))
 
     def stop(self) -> None:
         """Stops everything and notes the instant, so that the next start goes on from it."""
@@ -195,12 +212,13 @@ def status_line(view: Mapping[str, object], console: str) -> str:
     plan = "rules" if age is None else f"plan {cast('int', age) // MINUTE_MS} min old"
     kinds = {str(row["kind"]): str(row["id"]) for row in _rows(view, "flows")}
     return (
-        f"{clock_text(zone, at)}  homes {kw('homes')} kW  solar {kw('solar', -0.001)}"
+        f"{clock_text(zone, at)}"
+        + (f"  {waiting} ALARM{'S' if waiting > 1 else ''}" if waiting else "")
+        + f"  homes {kw('homes')} kW  solar {kw('solar', -0.001)}"
         f"  battery {kw(kinds.get('battery', ''))}  grid {kw(kinds.get('grid', ''), -0.001)}"
         f" | charge {percent('battery_soc')}  tank {percent('tank_level')} | {plan}"
         f" | ledger {view['ledger_size']}"
-        + (f" | {waiting} ALARM{'S' if waiting > 1 else ''}" if waiting else "")
-        + f" | {console}"
+        f" | {console}"
     )
 
 

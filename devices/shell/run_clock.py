@@ -51,7 +51,8 @@ class Clock(Protocol):
 class RunFile:
     """`run.json`: the clock of a run and where its parts are.
 
-    `endpoints` maps the site's `host:port` to those really used; `stopped_ms` is the instant of a clean stop.
+    `endpoints` maps the site's `host:port` to those really used; `stopped_ms` is where the next start begins: the clean
+    stop, or while it runs an instant a little ahead.
     """
 
     epoch_ms: Instant
@@ -205,7 +206,7 @@ class RunClock:
 
 
 def stop_run(path: Path, now: Instant) -> None:
-    """Notes a clean stop, so that the next start goes on from `now`."""
+    """Notes how far the run got, so that the next start goes on from `now` at the earliest."""
     replace(RunFile.read(path), stopped_ms=now).write(path)
 
 

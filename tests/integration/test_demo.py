@@ -13,12 +13,28 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
 import pytest
 
+from controller.shell.children import wait_until
+from controller.shell.data_dir import OPERATOR_CODE, RUN
+from devices.shell.run_clock import RunFile
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
 ATOLL = [sys.executable, "-m", "controller.cli"]
 BURN = "while True: pass"
+FLAGS = [f"--{flag}" for flag in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run")]
+PAGES = {
+    "/": "Power",
+    "/plan": "Plan and why",
+    "/ledger": "Ledger",
+    "/home/home-07": "Grete",
+    "/ledger/entry/3": "Entry 3",
+}
 
 
 def atoll(*words: str, timeout: float = 30) -> subprocess.CompletedProcess[str]:
@@ -56,9 +72,14 @@ def stop(process: subprocess.Popen[str]) -> float:
     return time.monotonic() - begun
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory; the first test that runs lives the village's first day in it, the next goes on."""
+    return tmp_path_factory.mktemp("demo") / "my data"
+
+
 @pytest.mark.integration
-def test_a_person_starts_stops_and_starts_the_demo(tmp_path: Path) -> None:
-    folder = tmp_path / "my data"
+def test_a_person_starts_stops_and_starts_the_demo(folder: Path) -> None:
     taken = socket.create_server(("127.0.0.1", 0))
     port = taken.getsockname()[1]
     burners = [subprocess.Popen([sys.executable, "-c", BURN]) for _ in range(os.cpu_count() or 2)]
@@ -109,13 +130,56 @@ def goes_on(folder: Path, stopped_after: int) -> None:
         time.sleep(3)
         view = json.loads(atoll("status", "--data-dir", str(folder), "--json").stdout)
         assert view["at"] >= stopped_after
-        stop(process)
+        process.kill()  # and its children end with it
+        goes_on_at = RunFile.read(folder / RUN).stopped_ms
+        assert goes_on_at is not None
+        assert goes_on_at >= view["at"], "the next start would go back in time"
+        assert wait_until(lambda: atoll("status", "--data-dir", str(folder)).returncode == 4, 10)
     verified = atoll("ledger", "verify", str(folder))
     assert verified.returncode == 0, verified.stdout + verified.stderr
-    assert atoll("status", "--data-dir", str(folder)).returncode == 4
     foreign = folder.parent / "foreign"
     foreign.mkdir()
     (foreign / "letter.txt").write_text("dear")
     refused = atoll("demo", "--data-dir", str(foreign))
     assert refused.returncode == 3
     assert "not empty" in refused.stderr
+
+
+@pytest.mark.browser
+@pytest.mark.needs("chromium")
+def test_the_demos_pages_in_a_browser_and_a_hold_without_javascript(folder: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
+    with demo(folder) as (process, said), sync_playwright() as playwright:
+        url = said.splitlines()[0]
+        chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        page = chromium.new_page()
+        wrong: list[str] = []
+        page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: None if request.url.startswith(url) else wrong.append(request.url))
+        for path, heading in PAGES.items():
+            answer = page.goto(url + path)
+            assert answer is not None
+            assert answer.status == 200, path
+            page.get_by_role("heading", name=heading).first.wait_for(timeout=10_000)
+        page.get_by_text("checked in this browser").wait_for(timeout=10_000)  # the last page is a proof
+        holds_by_form(chromium.new_page(java_script_enabled=False), url, folder)
+        assert wrong == []
+        chromium.close()
+        stop(process)
+
+
+def holds_by_form(page: Page, url: str, folder: Path) -> None:
+    """Signs in and holds the charger without JavaScript; the terminal and the ledger know of it."""
+    page.goto(f"{url}/login?next=/devices/charger-1")
+    page.get_by_label("Your name").fill("Mele")
+    page.get_by_label("Operator code").fill((folder / OPERATOR_CODE).read_text().strip())
+    page.get_by_role("button", name="Sign in").click()
+    page.locator("#f-value").fill("0")
+    page.locator("#f-reason").fill("cable is wet")
+    page.get_by_role("button", name="Hold", exact=True).click()
+    page.get_by_text("charger-1 is held at 0 until").wait_for(timeout=10_000)
+    where = ("--data-dir", str(folder))
+    assert wait_until(lambda: "Mele holds off until" in atoll("status", *where).stdout, 10)
+    assert "Mele: hold charger-1 at 0" in atoll("ledger", "show", str(folder), "--limit", "3").stdout
