@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from controller import site_schema as schema
 from controller.site_problems import Finding, Path, SchemaFinding, child
 from devices.clock import parse_iso
+from devices.endpoints import BadEndpoint, SerialEndpoint, parse_endpoint
 from devices.profile import BadProfile, load_profile
 
 
@@ -154,7 +155,8 @@ def _check_instant(path: Path, text: str) -> Iterable[Finding]:
 def _check_devices(file: schema.SiteFile) -> Iterable[Finding]:
     kinds = {device.id: device.kind for device in file.device}
     gateways = {gateway.id for gateway in file.gateway}
-    units: dict[tuple[str, int], str] = {}
+    units: dict[tuple[str, int], schema.BusDeviceTable] = {}
+    ports: dict[str, tuple[str, str]] = {}
     grids = [index for index, device in enumerate(file.device) if device.kind == "grid"]
     if len(grids) != 1:
         path: Path = ("device", grids[1], "kind") if grids else ("device",)
@@ -188,15 +190,8 @@ def _check_devices(file: schema.SiteFile) -> Iterable[Finding]:
                 "no gateway has this id",
                 f"known gateways: {', '.join(sorted(gateways))}",
             )
-        taken = units.setdefault((device.endpoint, device.unit), device.id)
-        if taken != device.id:
-            yield (
-                "034",
-                (*here, "unit"),
-                f"{device.endpoint} unit {device.unit}",
-                f"{taken} has this unit already",
-                "give each device its own unit id",
-            )
+        yield from _check_unit(here, device, units)
+        yield from _check_endpoint(here, device, ports)
         yield from _check_references(here, device, kinds)
 
 
@@ -213,6 +208,38 @@ def _check_profile(here: Path, device: schema.BusDeviceTable) -> Iterable[Findin
             error.problems[0].partition(":")[0],
             error.problems[0].partition(": ")[2] or "atoll profiles list",
         )
+
+
+def _check_unit(
+    here: Path, device: schema.BusDeviceTable, units: dict[tuple[str, int], schema.BusDeviceTable]
+) -> Iterable[Finding]:
+    taken = units.setdefault((device.endpoint, device.unit), device)
+    product, _, variant = device.driver.partition(".")
+    one_product = product == taken.driver.partition(".")[0] and variant != taken.driver.partition(".")[2]
+    if taken is not device and not one_product:
+        yield (
+            "034",
+            (*here, "unit"),
+            f"{device.endpoint} unit {device.unit}",
+            f"{taken.id} has this unit already",
+            "give each device its own unit id; only variants of one profile share a unit",
+        )
+
+
+def _check_endpoint(here: Path, device: schema.BusDeviceTable, ports: dict[str, tuple[str, str]]) -> Iterable[Finding]:
+    """One serial port has one text, in one gateway: two owners would take each other's answers."""
+    path: Path = (*here, "endpoint")
+    try:
+        endpoint = parse_endpoint(device.endpoint)
+    except BadEndpoint as error:
+        yield "039", path, device.endpoint, str(error), "rtu:/dev/serial/by-id/NAME?baud=9600&parity=N"
+        return
+    if isinstance(endpoint, SerialEndpoint):
+        first = ports.setdefault(endpoint.path, (device.endpoint, device.gateway))
+        if first != (device.endpoint, device.gateway):
+            seen = f"{device.endpoint} of {device.gateway}"
+            fix = f'write endpoint = "{first[0]}", gateway = "{first[1]}" in all its devices'
+            yield "039", path, seen, "another device names this serial port with other settings", fix
 
 
 def _check_references(here: Path, device: schema.Device, kinds: Mapping[str, str]) -> Iterable[Finding]:

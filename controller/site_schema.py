@@ -130,10 +130,16 @@ class DeviceTable(Table):
 
 
 class BusDeviceTable(DeviceTable):
-    """A device that a gateway polls over Modbus TCP."""
+    """A device that a gateway polls over Modbus TCP or on a serial bus."""
 
     gateway: Id
-    endpoint: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+:\d{1,5}$", description="host:port")]
+    endpoint: Annotated[
+        str,
+        Field(
+            pattern=r"^([A-Za-z0-9_.-]+:\d{1,5}|rtu:\S{1,200})$",
+            description="host:port, or rtu:/dev/serial/by-id/NAME?baud=9600&parity=N&stop=1",
+        ),
+    ]
     unit: Annotated[int, Field(ge=0, le=247, description="Modbus unit id")]
     read_only: bool = False
 

@@ -12,7 +12,10 @@ SCAN = -1
 
 @dataclass(frozen=True, slots=True)
 class ReadRequest:
-    """One Modbus read (function 1-4). `block` is the driver's block that it brings, or `SCAN`."""
+    """One Modbus read (function 1-4). `block` is the driver's block that it brings, or `SCAN`.
+
+    `gap_ms` is the silence that the product needs before it.
+    """
 
     device: DeviceId
     block: int
@@ -21,6 +24,7 @@ class ReadRequest:
     function: int
     address: int
     count: int
+    gap_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

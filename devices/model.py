@@ -219,3 +219,4 @@ class BusFault(StrEnum):
     TIMEOUT = "timeout"
     EXCEPTION = "exception"  # the device answered with a Modbus exception
     DISCONNECTED = "disconnected"
+    GARBLED = "garbled"  # something was heard that is no answer: noise, a wrong CRC, a jammed bus

@@ -72,9 +72,10 @@ class Unit:
         else:
             self.scan = None
             spec = self.spec
+            gap_ms = driver.profile.gap_ms if isinstance(driver, ProfileDriver) else 0
             self.points = tuple(point for block in driver.blocks for point in block.points)
             self._reads = tuple(
-                BusRead(ReadRequest(spec.id, i, spec.endpoint, spec.unit, b.function, b.address, b.count))
+                BusRead(ReadRequest(spec.id, i, spec.endpoint, spec.unit, b.function, b.address, b.count, gap_ms))
                 for i, b in enumerate(driver.blocks)
             )
             self.last = [None] * len(self._reads)

@@ -18,6 +18,7 @@ from typing import cast
 from devices.model import BusFault
 from devices.registers import NumberType, Reader, Registers, encode_number, raw_reader
 
+_UNHEARD = (BusFault.TIMEOUT, BusFault.DISCONNECTED, BusFault.GARBLED)
 BASES = (40000, 0, 50000)
 MARK = (0x5375, 0x6E53)
 """'SunS', the two registers in front of the chain."""
@@ -348,7 +349,7 @@ class Scan:
 
     def answer(self, registers: Registers | BusFault) -> None:
         """Takes the answer to the last request. Silence leaves the scan where it is: ask again later."""
-        if self._done or registers is BusFault.TIMEOUT or registers is BusFault.DISCONNECTED:
+        if self._done or registers in _UNHEARD:
             return
         expected = 4 if self._address is None else 2
         if isinstance(registers, BusFault) or len(registers) != expected:

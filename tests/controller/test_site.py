@@ -25,6 +25,21 @@ def mutated(old: str, new: str) -> str:
     return VILLAGE.replace(old, new, 1)
 
 
+def test_a_serial_port_has_one_setting_and_variants_of_one_product_share_a_unit() -> None:
+    wired = VILLAGE.replace('"127.0.0.1:5020"', '"rtu:/dev/serial/by-id/a?baud=9600"')
+    assert problems(wired) == []
+    (problem,) = problems(wired.replace("a?baud=9600", "a?baud=19200", 1))[:1]
+    assert problem.code == "SITE-039"
+    assert "another device names this serial port" in problem.message
+    bus = '\ngateway = "gw-1"\nendpoint = "127.0.0.1:5020"\nunit = '
+    shared = VILLAGE.replace(f'driver = "sunspec"{bus}101', f'driver = "profile:deye_3p"{bus}100')
+    assert shared != VILLAGE
+    assert [p.code for p in problems(shared)] == ["SITE-034"]
+    grid = shared.replace('kind = "grid"\ndriver = "sunspec"', 'kind = "grid"\ndriver = "profile:deye_3p.grid"')
+    assert grid != shared
+    assert problems(grid) == []
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.parent.name)
 def test_every_example_loads(path: Path) -> None:
     assert load(path.read_text(), str(path)).devices
@@ -54,7 +69,10 @@ def test_the_village_is_what_the_readme_says() -> None:
         ('timezone = "Europe/Berlin"', 'timezone = "Europe/Atlantis"', "SITE-021", "IANA"),
         ('device = "robot-1"', 'device = "robot-7"', "SITE-060", "robot-1"),
         ('driver = "profile:dse73xx"', 'driver = "profile:dse99"', "SITE-032", "dse73xx"),
+        ('driver = "profile:evse"', 'driver = "profile:deye_3p.hvv"', "SITE-032", "there are grid, pv"),
         ("unit = 101", "unit = 100", "SITE-034", "its own unit"),
+        ('endpoint = "127.0.0.1:5020"', 'endpoint = "rtu:/dev/x?baud=960"', "SITE-039", "by-id"),
+        ('endpoint = "127.0.0.1:5020"', 'endpoint = "rtu:x"', "SITE-039", "by-id"),
         ('gateway = "gw-1"', 'gateway = "gw-2"', "SITE-033", "gw-1"),
         ("reserve_fraction = 0.35", "reserve_fraction = 0.99", "SITE-022", "less than 0.95"),
         ('place = "field"', 'place = "moon"', "SITE-061", "field"),

@@ -28,7 +28,7 @@ def test_a_copy_is_sound_until_it_is_broken(tmp_path: Path, capsys: pytest.Captu
     assert exit_code(["profiles", "check", str(mine), "--json"]) == 3
     said = capsys.readouterr().out
     problems = json.loads(said[said.index("{") :])["problems"]
-    assert len(problems) == 3
+    assert len(problems) == 4
     assert any("did you mean 'scale'?" in problem for problem in problems)
     assert exit_code(["profiles", "new", str(mine)]) == 3
     assert exit_code(["profiles", "new", str(tmp_path / "x.txt")]) == 2

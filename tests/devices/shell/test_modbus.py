@@ -16,7 +16,7 @@ from devices.shell.modbus import Modbus
 from tests.devices.shell.modbus_server import served
 
 ME = DeviceId("meter")
-TIMEOUT_S = 0.5
+TIMEOUT_S = 0.2
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Threads and ports of the simulator."""
