@@ -92,12 +92,14 @@ def _latest_known(folder: Path) -> Instant:
 def _hub(
     place: Site, folder: Path, listen: str, port: int, broker: str | None, broker_port: int, follow_run: bool
 ) -> None:
+    import apsw
+
     from controller.shell.broker import BrokerFailed, NoBroker, NoFreePort
     from controller.shell.data_dir import HubFileBroken
     from controller.shell.hub_process import HubOptions, run_hub
     from controller.shell.journal import JournalDamaged
     from controller.shell.rulebook import TimezoneChanged
-    from controller.store.ledger_file import LedgerNotWritten, NotALedger
+    from controller.store.ledger_file import NotALedger
     from devices.shell.data_lock import AlreadyRunning
 
     options = HubOptions(
@@ -112,13 +114,15 @@ def _hub(
         run_hub(place, options, _clock(folder, follow_run))
     except (AlreadyRunning, HubFileBroken, JournalDamaged, NotALedger, TimezoneChanged) as error:
         raise Refusal(str(error), ExitCode.CONFIG) from error
-    except LedgerNotWritten as error:
-        raise Refusal(str(error), ExitCode.RETRY) from error
+    except (apsw.FullError, apsw.IOError, apsw.ReadOnlyError) as error:
+        raise _not_written(folder, error) from error
     except (BrokerFailed, NoBroker, NoFreePort) as error:
         raise Refusal(f"the broker cannot start: {error}", ExitCode.CONFIG) from error
 
 
 def _gateway(place: Site, folder: Path, gateway_id: str | None, broker: str, follow_run: bool) -> None:
+    import apsw
+
     from controller.shell.data_dir import RUN
     from controller.shell.hub_process import live_periods
     from controller.shell.simulation import gateway_config, gateway_folder
@@ -141,6 +145,17 @@ def _gateway(place: Site, folder: Path, gateway_id: str | None, broker: str, fol
         run_gateway(config, gateway_folder(folder, gateway_id), broker, clock, endpoints)
     except (AlreadyRunning, OutboxDamaged, BadProfile) as error:
         raise Refusal(str(error), ExitCode.CONFIG) from error
+    except (apsw.FullError, apsw.IOError, apsw.ReadOnlyError) as error:
+        raise _not_written(folder, error) from error
+
+
+def _not_written(folder: Path, error: Exception) -> Refusal:
+    """Returns what to say when a commit has failed: the process ends, since what it would acknowledge is not safe."""
+    return Refusal(
+        f"a database in {folder} could not be written ({error}); nothing of that moment was acknowledged or forgotten",
+        ExitCode.RETRY,
+        hint="free space on that disk, or mend it, and start again: whoever sent the data still has it",
+    )
 
 
 def _all(place: Site, site: Path, folder: Path, hub_words: list[str], broker: str, console: str) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 from controller import hub as core
+from controller.ledger.core import Rejection
 from controller.shell.books import Books
 from devices.clock import Instant
 from devices.model import IntervalRecord, UsagePointId
 from devices.outbox import Ack, encode_acks
+
+log = logging.getLogger("hub")
 
 HELD_DAYS = 3
 """Days back for which a meter that is held back is an alarm."""
@@ -30,7 +34,9 @@ class Bookkeeper:
 
     def append(self, kind: str, name: str, body: Mapping[str, str], at: Instant) -> None:
         """Appends an audit entry; the same id twice is one entry."""
-        self.books.append(kind, dict(body), name, at)
+        outcome = self.books.append(kind, dict(body), name, at)
+        if isinstance(outcome, Rejection):
+            log.error("event=audit-refused kind=%s id=%s code=%s text=%r", kind, name, outcome.code, outcome.message)
 
     def settle(self, now: Instant) -> None:
         """Makes every run that is due."""

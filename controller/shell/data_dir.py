@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from devices.bounded_json import BadJson, parse
+from devices.clock import SECOND_MS, Instant
 from devices.shell.run_clock import write_whole
 
 LEDGER = "ledger.db"
@@ -20,8 +21,11 @@ class HubFileBroken(ValueError):
     """hub.json cannot be read; without it an older hub's setpoints could not be told from ours."""
 
 
-def next_epoch(data_dir: Path) -> int:
-    """Returns this start's number, durably one higher than the last: it fences out an older hub's setpoints.
+def next_epoch(data_dir: Path, now: Instant) -> int:
+    """Returns this start's number, durably higher than the last: it fences out an older hub's setpoints.
+
+    It is never below the seconds of the run's clock: gateways remember the highest that they have seen, so a hub whose
+    file was lost or restored from an old copy would otherwise be refused by all of them.
 
     Raises:
         HubFileBroken: the file holds something else.
@@ -38,5 +42,6 @@ def next_epoch(data_dir: Path) -> int:
                 last = found
             case _:
                 raise HubFileBroken(f'{path} holds no epoch; write {{"epoch": N}} with N above every epoch in the log')
-    write_whole(path, json.dumps({"epoch": last + 1}) + "\n")
-    return last + 1
+    epoch = max(last + 1, now // SECOND_MS)
+    write_whole(path, json.dumps({"epoch": epoch}) + "\n")
+    return epoch

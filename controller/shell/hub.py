@@ -63,6 +63,7 @@ class LiveHub:
         self._inbox = inbox
         self._ports = ports
         self._waiting: dict[str, list[Future[CommandResult]]] = {}
+        self._lock = threading.Lock()  # of `_waiting`: the same command may come twice while it is answered
         self._news = threading.Condition()
         self._stopping = threading.Event()
         self._flush_at = time.monotonic() + FLUSH_S
@@ -85,7 +86,8 @@ class LiveHub:
     def command(self, command: Command) -> CommandResult:
         """Hands a command to the loop and returns its answer."""
         answer: Future[CommandResult] = Future()
-        self._waiting.setdefault(command.id, []).append(answer)
+        with self._lock:
+            self._waiting.setdefault(command.id, []).append(answer)
         self._inbox.force(core.Commanded(command))
         try:
             return answer.result(COMMAND_WAIT_S)
@@ -156,7 +158,9 @@ class LiveHub:
                 case core.AskPlan(request=request, problem=problem):
                     self._ask(request, problem)
                 case core.Reply(result=result):
-                    for answer in self._waiting.pop(result.id, []):
+                    with self._lock:
+                        answers = self._waiting.pop(result.id, [])
+                    for answer in answers:
                         answer.set_result(result)
                 case _:
                     raise AssertionError(effect)

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("hub")
 
 LIVE_CYCLE_REAL_MS = 250
+REMEMBERED = 1_000
+"""Entries of a kind that a restarted hub reads back; other kinds, however many, hide none of them."""
+NUMBER_MAX = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ class _Process:
         cycle_ms, period_ms = live_periods(self.site, speed)
         config = core.HubConfig(
             site=self.site,
-            epoch=next_epoch(self.options.data_dir),
+            epoch=next_epoch(self.options.data_dir, now),
             cycle_ms=cycle_ms,
             period_ms=period_ms,
             floor_ms=round(FLOOR_REAL_MS * speed),
@@ -170,9 +173,11 @@ class _Process:
         self.planner.close()
         now = self.clock.now()
         self.telemetry.close(now)
-        self.books.close(now)
-        if self.broker is not None:
-            self.broker.stop()
+        try:
+            self.books.close(now)
+        finally:  # a full disk must not leave the broker behind
+            if self.broker is not None:
+                self.broker.stop()
 
     # -- hub.sock --------------------------------------------------------------------------------------------------
 
@@ -191,7 +196,10 @@ class _Process:
         now = self.clock.now()
         name = command_id(now, secrets.randbits(74))
         match ask, request:
-            case "hold", {"device": str() as device, "value": int() | float() as value, "for_ms": int() as lasting}:
+            case (
+                "hold",
+                {"device": str() as device, "value": int() | float() as value, "for_ms": int() as lasting},
+            ) if max(abs(value), abs(lasting)) < NUMBER_MAX:
                 until, reason = Instant(now + lasting), str(request.get("reason", ""))
                 return HoldDevice(name, actor, device, float(value), until, reason)
             case "release", {"device": str() as device}:
@@ -204,25 +212,26 @@ class _Process:
 
 def standing_holds(books: Books, now: Instant) -> list[Hold]:
     """Returns the operator holds that outlive the restart, read back from the log."""
+    reader = books.reader()
     holds: dict[str, Hold] = {}
-    for entry in reversed(books.reader().entries(limit=2_000)):
+    asked = sorted((*reader.of_kind("hold", REMEMBERED), *reader.of_kind("release", REMEMBERED)), key=lambda e: e.seq)
+    for entry in asked:
         body = entry.body
-        if entry.kind == "hold" and body.get("result") == "ok":
-            device = DeviceId(str(body["device"]))
+        if body.get("result") != "ok":
+            continue
+        device = DeviceId(str(body["device"]))
+        if entry.kind == "release":
+            holds.pop(device, None)
+        else:
             until = parse_iso(str(body["until"]))
             holds[device] = Hold(device, float(str(body["value"])), until, str(body["reason"]), str(body["by"]))
-        elif entry.kind == "release" and body.get("result") == "ok":
-            holds.pop(str(body["device"]), None)
     return [hold for hold in holds.values() if hold.until > now]
 
 
 def known_runs(books: Books) -> dict[str, str]:
     """Returns the newest state of the missions that the log knows."""
-    states: dict[str, str] = {}
-    for entry in reversed(books.reader().entries(limit=2_000)):
-        if entry.kind == "mission":
-            states[str(entry.body["run"])] = str(entry.body["state"])
-    return states
+    entries = reversed(books.reader().of_kind("mission", REMEMBERED))
+    return {str(entry.body["run"]): str(entry.body["state"]) for entry in entries}
 
 
 def write_private(path: Path, text: str) -> None:

@@ -147,6 +147,11 @@ class LedgerReader:
         with self._lock:
             return [_view(row) for row in self._file.latest(before, limit, account)]
 
+    def of_kind(self, kind: str, limit: int) -> list[EntryView]:
+        """Returns up to `limit` entries of a kind, newest first."""
+        with self._lock:
+            return [_view(row) for row in self._file.latest_of_kind(kind, limit)]
+
     def entry(self, seq: int) -> EntryView | None:
         """Returns an entry by number."""
         with self._lock:
