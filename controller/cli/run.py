@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from devices.clock import Instant
     from devices.shell.run_clock import Clock
 
+PORT_FREE_S = 3.0
+
 
 @click.command()
 @click.argument("part", type=click.Choice(["hub", "gateway", "all"]))
@@ -89,6 +91,28 @@ def _latest_known(folder: Path) -> Instant:
         file.close()
 
 
+def _await_port(port: int) -> None:
+    """Waits for our last broker to end; the gateways know this port, so no other one will do.
+
+    Raises:
+        Refusal: somebody else keeps it.
+    """
+    from controller.shell.broker import NoFreePort, free_port
+    from controller.shell.children import wait_until
+
+    def free() -> bool:
+        try:
+            return free_port("127.0.0.1", port, tried=1) == port
+        except NoFreePort:
+            return False
+
+    if not wait_until(free, PORT_FREE_S):
+        hint = (
+            f"if a broker listens there, use it: --broker 127.0.0.1:{port}\nelse take another: --broker-port {port + 1}"
+        )
+        raise Refusal(f"port {port} for the broker is in use by another program", ExitCode.RETRY, hint=hint)
+
+
 def _hub(
     place: Site, folder: Path, listen: str, port: int, broker: str | None, broker_port: int, follow_run: bool
 ) -> None:
@@ -102,6 +126,8 @@ def _hub(
     from controller.store.ledger_file import NotALedger
     from devices.shell.data_lock import AlreadyRunning
 
+    if broker is None:
+        _await_port(broker_port)
     options = HubOptions(
         data_dir=folder,
         broker=broker or f"127.0.0.1:{broker_port}",

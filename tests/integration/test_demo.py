@@ -108,6 +108,16 @@ def test_a_person_starts_stops_and_starts_the_demo(folder: Path) -> None:
     goes_on(folder, view["at"])
 
 
+@pytest.mark.integration
+def test_a_hub_does_not_move_its_broker_from_where_gateways_look_for_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as foreign:
+        port = str(foreign.getsockname()[1])
+        told = atoll("run", "hub", "examples/village/site.toml", "--data-dir", str(tmp_path), "--broker-port", port)
+    assert told.returncode == 75
+    assert f"--broker 127.0.0.1:{port}" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
 def operator_acts(folder: Path) -> None:
     """Holds and releases a device, and asks for what may not be."""
     where = ("--data-dir", str(folder))
