@@ -16,13 +16,26 @@ from controller.civil import clock_text
 from controller.commands import AcknowledgeAlarm, Command, CommandResult, HoldDevice, ReleaseDevice, Role
 from controller.cycle import Context, Decision, Hold, fallback, full_band, run
 from controller.history import History
+from controller.hub_events import (
+    Accept,
+    AskPlan,
+    Audit,
+    Booked,
+    Commanded,
+    Effect,
+    Event,
+    PlanAnswered,
+    Publish,
+    Reply,
+    Store,
+)
 from controller.image import Image, Snapshot
 from controller.ledger.entries import derived_id, is_entry_id
 from controller.missions import Board, MissionNote
 from controller.site import Site
 from devices.clock import DAY_MS, MINUTE_MS, Instant, iso, next_boundary, parse_iso
 from devices.events import Incoming, LinkDown, LinkUp, Tick
-from devices.model import WRITABLE, DeviceId, DeviceKind, IntervalRecord, Message, Readings, Setpoint
+from devices.model import WRITABLE, DeviceId, DeviceKind, IntervalRecord, Setpoint
 from devices.outbox import BadPayload, decode_batch
 from devices.sparkplug import (
     DeviceData,
@@ -35,8 +48,27 @@ from devices.sparkplug import (
     RecordBatch,
     Send,
 )
-from optimizer.answer import Answer
-from optimizer.problem import Problem
+
+__all__ = [
+    "Accept",
+    "AskPlan",
+    "Audit",
+    "Booked",
+    "Commanded",
+    "Effect",
+    "Event",
+    "Hub",
+    "HubConfig",
+    "Lease",
+    "PlanAnswered",
+    "Publish",
+    "Reply",
+    "Store",
+    "health",
+    "others_w",
+    "start",
+    "step",
+]
 
 HOLD_MAX_MS = DAY_MS
 COMMANDS_REMEMBERED = 1_000
@@ -59,83 +91,6 @@ class HubConfig:
     plans: bool = True  # False: rules only
     simulated: bool = False
     phase_ms: int = 0  # how long after each boundary the cycle runs
-
-
-@dataclass(frozen=True, slots=True)
-class PlanAnswered:
-    """The planner child has answered question `request`."""
-
-    request: int
-    answer: Answer
-
-
-@dataclass(frozen=True, slots=True)
-class Commanded:
-    """Somebody asked for something."""
-
-    command: Command
-
-
-@dataclass(frozen=True, slots=True)
-class Booked:
-    """The ledger has committed: its size and root, and the accounts it holds back."""
-
-    entries: int
-    root: str
-    quarantined: tuple[tuple[str, str], ...] = ()
-    rejected_records: int = 0
-
-
-Event = Tick | LinkUp | LinkDown | Incoming | PlanAnswered | Commanded | Booked
-
-
-@dataclass(frozen=True, slots=True)
-class Publish:
-    """Send this over MQTT once everything durable of the batch is committed."""
-
-    message: Message
-
-
-@dataclass(frozen=True, slots=True)
-class Store:
-    """Keep these readings in the telemetry store."""
-
-    readings: Readings
-
-
-@dataclass(frozen=True, slots=True)
-class Accept:
-    """Commit these interval records, then acknowledge them to the gateway `node`."""
-
-    node: str
-    records: tuple[IntervalRecord, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Audit:
-    """Append this to the ledger's log."""
-
-    kind: str
-    id: str
-    body: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class AskPlan:
-    """Put this question to the planner child."""
-
-    request: int
-    problem: Problem
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """Answer the person who gave the command."""
-
-    result: CommandResult
-
-
-Effect = Publish | Store | Accept | Audit | AskPlan | Reply
 
 
 @dataclass(slots=True)
@@ -173,7 +128,7 @@ class Hub:
     sequence: int = 0
     version: int = 0
     cycles: int = 0
-    booked: Booked = Booked(0, "")
+    booked: Booked = field(default_factory=lambda: Booked(0, ""))
     answered: deque[CommandResult] = field(default_factory=lambda: deque[CommandResult](maxlen=COMMANDS_REMEMBERED))
     bad_batches: int = 0
 
