@@ -13,14 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
 
-from optimizer.plan import ROUNDING_KW, Mode, Plan, StorageStep, UnitStep, Violation
+from optimizer.plan import ROUNDING_KW, ROUNDING_KWH, Mode, Plan, StorageStep, UnitStep, Violation
 from optimizer.problem import AssetId, Battery, Charger, Genset, Job, Problem, WaterSystem
 
 STATE_NEAR = 1e-5
 """kWh or kL by which a state may differ from the recomputed one."""
-
-LIMIT_NEAR_KW = 2e-3
-"""A state may pass its limit by this much over one slot: whole watts cannot hit it exactly."""
 
 MONEY_NEAR = 1e-6
 SMALL = 0.001
@@ -121,7 +118,7 @@ def _battery(problem: Problem, battery: Battery, plan: Plan) -> Iterator[Violati
     hours = problem.slot_ms / 3_600_000
     lowest = min(battery.soc_min_kwh, battery.soc_now_kwh)
     highest = max(battery.soc_max_kwh, battery.soc_now_kwh)
-    near = LIMIT_NEAR_KW * max(hours, 1.0)
+    near = ROUNDING_KWH * max(hours, 1.0)
     soc = battery.soc_now_kwh
     for t, step in enumerate(plan.storages[battery.id]):
         kw = step.expected_w / 1000
@@ -152,7 +149,7 @@ def _mode(battery: Battery, step: StorageStep, t: int, grid_kw: float) -> Iterat
     allowed = {
         Mode.FOLLOW: -step.limit_w - near <= w <= step.limit_w + near,
         Mode.HOLD: abs(w) <= near,
-        Mode.CHARGE: -near <= w <= step.limit_w + near,
+        Mode.CHARGE: -near <= w and (w <= step.limit_w + near or grid_kw <= 0.01),  # more only from surplus
         Mode.DISCHARGE: -step.limit_w - near <= w <= near,
     }
     if not allowed[step.mode]:
@@ -188,7 +185,7 @@ def _water(problem: Problem, water: WaterSystem, plan: Plan, *, jobs_draw: bool)
     pump_w = round(water.pump_kw * 1000)
     highest = max(water.high_kl, water.level_now_kl)
     drawn = _job_water(problem, plan) if jobs_draw else [0.0] * len(problem.load_kw)
-    near = water.pump_flow_kl_per_h * hours * LIMIT_NEAR_KW / water.pump_kw + STATE_NEAR
+    near = water.pump_flow_kl_per_h * hours * ROUNDING_KWH / water.pump_kw + STATE_NEAR
     level = water.level_now_kl
     for t, step in enumerate(plan.units[water.pump_id]):
         if not 0 <= step.power_w <= (pump_w if step.on else 0):
@@ -287,6 +284,11 @@ def _running_cost(problem: Problem, plan: Plan) -> float:
     return money
 
 
+def _beyond(excess: float, rounding: float) -> float:
+    """Returns what passes a limit, unless whole watts explain it."""
+    return 0.0 if excess <= rounding else excess
+
+
 def _priced(problem: Problem, plan: Plan) -> Iterator[tuple[str, tuple[float, float]]]:
     """Yields (name, (amount, price)) of every soft limit."""
     hours, grid = problem.slot_ms / 3_600_000, problem.grid
@@ -298,9 +300,11 @@ def _priced(problem: Problem, plan: Plan) -> Iterator[tuple[str, tuple[float, fl
     yield "shed", (sum(plan.shed_kw) * hours, problem.shed_price)
     for battery in problem.batteries:
         soc = plan.soc_kwh[battery.id]
+        rounding = ROUNDING_KWH * max(hours, 1.0)
+        yield f"final:{battery.id}", (_beyond(battery.final_kwh - soc[-1], rounding), broken_limit)
         short = sum(max(0.0, battery.reserve_kwh - kwh) for kwh, on in zip(soc, grid.available, strict=True) if on)
         yield f"reserve:{battery.id}", (short, battery.reserve_price)
-        outside = sum(max(0.0, battery.soc_min_kwh - kwh, kwh - battery.soc_max_kwh) for kwh in soc)
+        outside = sum(_beyond(max(battery.soc_min_kwh - kwh, kwh - battery.soc_max_kwh), rounding) for kwh in soc)
         yield f"soc_limit:{battery.id}", (outside, broken_limit)
     for genset in problem.gensets:
         steps = plan.units[genset.id]

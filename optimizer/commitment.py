@@ -42,6 +42,8 @@ class _Store:
     reserve_kwh: float
     reserve_price: float
     terminal_value: float
+    final_kwh: float
+    final_price: float
 
     def power_kw(self, levels: FloatArray, slot_h: float) -> FloatArray:
         """Returns the bus power that moves the charge by so many levels in a slot."""
@@ -112,6 +114,8 @@ def _store(problem: Problem) -> _Store:
         reserve_kwh=sum(b.reserve_kwh for b in batteries),
         reserve_price=sum(s * b.reserve_price for s, b in zip(share, batteries, strict=True)),
         terminal_value=sum(s * b.terminal_value for s, b in zip(share, batteries, strict=True)),
+        final_kwh=sum(b.final_kwh for b in batteries),
+        final_price=price_of_limits(problem),
     )
 
 
@@ -180,7 +184,8 @@ def _phases(genset: Genset) -> _Phases:
 def _backward(problem: Problem, store: _Store, phases: _Phases, off: _Actions, on: _Actions) -> list[FloatArray]:
     """Returns, per slot, what ending it at (phase, level) costs from there on."""
     held = store.reserve_price * np.maximum(store.reserve_kwh - store.level, 0.0)
-    value = np.tile(-store.terminal_value * store.level, (phases.up + phases.down, 1))
+    short = store.final_price * np.maximum(store.final_kwh - store.level, 0.0)
+    value = np.tile(short - store.terminal_value * store.level, (phases.up + phases.down, 1))
     ends: list[FloatArray] = []
     for t in range(problem.slots - 1, -1, -1):
         end = value + held * problem.grid.available[t]

@@ -11,6 +11,7 @@ from devices.units import W_PER_KW
 from optimizer.arrays import FloatArray, IntArray
 from optimizer.energy import price_of_limits
 from optimizer.formulation import Layout
+from optimizer.plan import ROUNDING_KWH
 from optimizer.problem import AssetId, Battery, Charger, Genset, Job, Problem, Series, WaterSystem
 
 LISTED_MIN = 0.001
@@ -38,11 +39,14 @@ def dispatch(problem: Problem, layout: Layout, x: FloatArray) -> Dispatch:
     soc: dict[AssetId, Series] = {}
     level: dict[AssetId, Series] = {}
     unserved: dict[AssetId, Series] = {}
+    owed = [0.0] * problem.slots
     starts = {job.id: _start(job, x[layout.jobs[job.id].start]) for job in problem.jobs}
     for battery in problem.batteries:
         columns = layout.batteries[battery.id]
         net = x[columns.charge] - x[columns.discharge]
-        watts[battery.id], soc[battery.id] = _battery(battery, problem.slot_h, net.tolist(), x[columns.soc].tolist())
+        watts[battery.id], soc[battery.id] = _battery(
+            battery, problem.slot_h, net.tolist(), x[columns.soc].tolist(), owed
+        )
     for genset in problem.gensets:
         columns = layout.gensets[genset.id]
         watts[genset.id] = _genset(genset, x[columns.on].tolist(), x[columns.power].tolist())
@@ -83,17 +87,24 @@ def _grid(problem: Problem, watts: dict[AssetId, tuple[int, ...]], curtailed: Se
     )
 
 
-def _battery(battery: Battery, h: float, net_kw: list[float], soc_kwh: list[float]) -> tuple[tuple[int, ...], Series]:
-    """Returns watts that keep the charge within half a watt-slot of the solver's."""
+def _battery(
+    battery: Battery, h: float, net_kw: list[float], soc_kwh: list[float], owed: list[float]
+) -> tuple[tuple[int, ...], Series]:
+    """Returns watts that keep the charge of all batteries so far within half a watt-slot of the solver's.
+
+    `owed` [kWh] is what earlier batteries lack by the end of each slot; this one makes it up by rounding, no more.
+    """
     watts: list[int] = []
     states: list[float] = []
     soc = battery.soc_now_kwh
-    for net, target in zip(net_kw, soc_kwh, strict=True):
-        change = target - soc
+    half = h / W_PER_KW / 2
+    for t, (net, target) in enumerate(zip(net_kw, soc_kwh, strict=True)):
+        change = target - soc + min(max(owed[t], -half), half)
         kw = change / (h * battery.charge_efficiency) if change > 0 else change * battery.discharge_efficiency / h
         quiet = abs(net) * W_PER_KW < 0.5
         w = 0 if quiet else round(min(max(kw, -battery.discharge_kw_max), battery.charge_kw_max) * W_PER_KW)
         soc += stored_kwh(battery, w, h)
+        owed[t] += target - soc
         watts.append(w)
         states.append(soc)
     return tuple(watts), tuple(states)
@@ -216,9 +227,16 @@ def _bill_battery(bill: _Bill, problem: Problem, battery: Battery, plan: Dispatc
     bill.total += out * battery.wear_price - soc[-1] * battery.terminal_value
     there = zip(soc, problem.grid.available, strict=True)
     below = sum(max(battery.reserve_kwh - kwh, 0.0) for kwh, grid in there if grid)
+    rounding = ROUNDING_KWH * max(problem.slot_h, 1.0)
     bill.violate(f"reserve:{battery.id}", below, battery.reserve_price)
-    outside = sum(max(battery.soc_min_kwh - kwh, kwh - battery.soc_max_kwh, 0.0) for kwh in soc)
+    outside = sum(_real(max(battery.soc_min_kwh - kwh, kwh - battery.soc_max_kwh), rounding) for kwh in soc)
+    bill.violate(f"final:{battery.id}", _real(battery.final_kwh - soc[-1], rounding), price_of_limits(problem))
     bill.violate(f"soc_limit:{battery.id}", outside, price_of_limits(problem))
+
+
+def _real(excess: float, rounding: float) -> float:
+    """Returns what passes a limit, where it is more than whole watts make."""
+    return excess if excess > rounding else 0.0
 
 
 def _bill_genset(bill: _Bill, problem: Problem, genset: Genset, plan: Dispatch) -> None:

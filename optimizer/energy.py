@@ -113,6 +113,8 @@ def add_battery(
     assembly.add(rows, charge, h * battery.charge_efficiency)
     assembly.add(rows, discharge, -h / battery.discharge_efficiency)
     add_soft_floor(assembly, soc, np.where(problem.grid.available, battery.reserve_kwh, 0.0), battery.reserve_price)
+    if battery.final_kwh > 0.0:
+        add_soft_floor(assembly, soc[-1:], np.array([battery.final_kwh]), price_of_limits(problem))
     if low < battery.soc_min_kwh:
         add_soft_floor(assembly, soc, np.full(n, battery.soc_min_kwh), price_of_limits(problem))
     if high > battery.soc_max_kwh:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from optimizer.dispatch import Dispatch
+from optimizer.hedge import Choice
 from optimizer.plan import Mode, Reason
 from optimizer.problem import AssetId, Battery, Charger, Genset, Job, Problem, WaterSystem
 
@@ -46,6 +47,14 @@ def storage_reason(problem: Problem, plan: Dispatch, prices: Prices, battery: Ba
         used = price - worth / battery.discharge_efficiency - battery.wear_price
         return Reason(text, price, "hold", _positive(used))
     return Reason(text, price)
+
+
+def hedged_reason(choice: Choice, prices: Prices) -> Reason:
+    """Returns why a storage has another mode in the first slot than the forecast alone would give it."""
+    text = (
+        f"best on average over {choice.futures} forecasts of the day: saves {choice.gain:.2f} against {choice.against}"
+    )
+    return Reason(text, prices.power[0], choice.against.value)
 
 
 def _positive(cost: float) -> float | None:

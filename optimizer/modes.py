@@ -61,5 +61,19 @@ def decide(flow: Flow) -> tuple[Mode, int]:
     return Mode.FOLLOW, whole
 
 
+def allows(flow: Flow, mode: Mode, limit_w: int) -> bool:
+    """Returns whether a mode would do what is planned, were the forecast right."""
+    limit = limit_w / W_PER_KW + _NEAR_KW / 2
+    match mode:
+        case Mode.FOLLOW:
+            return abs(flow.power_kw) <= limit
+        case Mode.HOLD:
+            return abs(flow.power_kw) < _NEAR_KW / 2
+        case Mode.CHARGE:  # more than the limit only from surplus
+            return flow.power_kw > -_NEAR_KW / 2 and (flow.power_kw <= limit or flow.grid_kw < _NEAR_KW / 2)
+        case Mode.DISCHARGE:
+            return -limit <= flow.power_kw < _NEAR_KW / 2 and flow.grid_kw > -_NEAR_KW / 2
+
+
 def _watts(kw: float) -> int:
     return round(kw * W_PER_KW)

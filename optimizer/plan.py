@@ -52,6 +52,14 @@ class UnitStep:
 ROUNDING_KW = 0.001
 """Powers are whole watts: every balance and limit of a plan holds within this much per asset taking part."""
 
+ROUNDING_KWH = 0.002
+"""A storage's charge may pass a limit by this much over an hour or less: whole watts cannot hit it exactly."""
+
+
+STATUS = ("optimal", "feasible", "hedged", "limit")
+"""Of a plan: proven within the asked gap under the forecast; not proven; dearer under the forecast because the first
+slot was chosen over scenarios; time or nodes ran out."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -59,7 +67,7 @@ class Plan:
 
     `cost` is the whole objective: energy, wear, fuel, starts and the money of every violation, less the
     value of what is left in storages and tanks. `violations` holds money by name:
-    `shed`, `import_limit`, `export_limit`, and by asset `reserve:`, `soc_limit:`, `min_load:`, `water:`,
+    `shed`, `import_limit`, `export_limit`, and by asset `reserve:`, `final:`, `soc_limit:`, `min_load:`, `water:`,
     `water_reserve:`, `charge:`, `skipped:`; amounts below a watt-hour, a litre or a watt are not listed.
     """
 
@@ -76,7 +84,7 @@ class Plan:
     cost: float  # objective in money, terminal values credited
     bound: float  # best proven lower bound on cost
     violations: Mapping[str, float] = field(default_factory=dict[str, float])  # named slack -> priced amount
-    status: str = "optimal"  # proven within the asked gap; "feasible": not proven; "limit": time or nodes ran out
+    status: str = "optimal"  # one of `STATUS`
     seconds: float = 0.0
 
     def slot(self, now: Instant) -> int | None:

@@ -48,6 +48,7 @@ class Battery:
     reserve_price: float  # per kWh and slot below the reserve
     terminal_value: float  # money per kWh left at the end
     wear_price: float  # money per kWh discharged
+    final_kwh: float = 0.0  # wanted in the cells at the end of the plan; soft, priced as a limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,26 @@ class Job:
     skip_price: float
 
 
+PastSeries = tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What was metered until `Problem.start`, the newest slot last; None marks a slot without a value to trust."""
+
+    slots_per_day: int
+    load_kw: PastSeries
+    pv_kw: PastSeries
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One future that may come instead of the forecast; all of a problem's scenarios are equally likely."""
+
+    load_kw: Series
+    pv_kw: Series
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Everything the planner may know; equal problems get equal plans (1 worker, same limits and seed)."""
@@ -127,6 +148,8 @@ class Problem:
     water: tuple[WaterSystem, ...] = ()
     chargers: tuple[Charger, ...] = ()
     jobs: tuple[Job, ...] = ()
+    scenarios: tuple[Scenario, ...] = ()  # what the first slot's modes are hedged against; none: the forecast alone
+    past: Past | None = None  # the planner makes scenarios of it when there are none
 
     @property
     def slots(self) -> int:

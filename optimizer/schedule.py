@@ -6,18 +6,24 @@ from devices.units import W_PER_KW
 from optimizer import explain
 from optimizer.dispatch import Dispatch, cost_of
 from optimizer.explain import Prices
-from optimizer.modes import Flow, decide
+from optimizer.hedge import Choice, shares
+from optimizer.modes import Flow, allows, decide
 from optimizer.plan import Plan, Reason, StorageStep, UnitStep
 from optimizer.problem import AssetId, Battery, Problem
 
 
-def make_plan(problem: Problem, dispatched: Dispatch, prices: Prices, bound: float) -> Plan:
-    """Returns the plan; `bound` is lowered to the cost where rounding to watts went below it."""
+def make_plan(
+    problem: Problem, dispatched: Dispatch, prices: Prices, bound: float, choice: Choice | None = None
+) -> Plan:
+    """Returns the plan; `bound` is lowered to the cost where rounding to watts went below it.
+
+    `choice` is the storages' mode in the first slot where futures decided it.
+    """
     cost, violations = cost_of(problem, dispatched)
     return Plan(
         start=problem.start,
         slot_ms=problem.slot_ms,
-        storages={b.id: _storage(problem, dispatched, prices, b) for b in problem.batteries},
+        storages={b.id: _storage(problem, dispatched, prices, b, choice) for b in problem.batteries},
         units=_units(problem, dispatched, prices),
         grid_kw=dispatched.grid_kw,
         curtailed_kw=dispatched.curtailed_kw,
@@ -31,7 +37,9 @@ def make_plan(problem: Problem, dispatched: Dispatch, prices: Prices, bound: flo
     )
 
 
-def _storage(problem: Problem, plan: Dispatch, prices: Prices, battery: Battery) -> tuple[StorageStep, ...]:
+def _storage(
+    problem: Problem, plan: Dispatch, prices: Prices, battery: Battery, choice: Choice | None
+) -> tuple[StorageStep, ...]:
     steps: list[StorageStep] = []
     for t, (watts, soc) in enumerate(zip(plan.watts[battery.id], plan.soc_kwh[battery.id], strict=True)):
         flow = Flow(
@@ -46,6 +54,10 @@ def _storage(problem: Problem, plan: Dispatch, prices: Prices, battery: Battery)
         )
         mode, limit = decide(flow)
         reason = explain.storage_reason(problem, plan, prices, battery, t, mode)
+        if t == 0 and choice is not None:
+            hedged, _ = shares(problem, choice)[battery.id]
+            if allows(flow, choice.mode, hedged):
+                mode, limit, reason = choice.mode, hedged, explain.hedged_reason(choice, prices)
         steps.append(StorageStep(mode, limit, watts, min(max(soc / battery.energy_kwh, 0.0), 1.0), reason))
     return tuple(steps)
 

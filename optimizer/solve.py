@@ -2,7 +2,8 @@
 
 Three small steps: the linear relaxation says what is impossible and bounds the cost; a MILP with pumps as
 fractions of slots commits gensets (in hours) and jobs; then pumps get whole slots at the prices of that plan
-and the LP with all decisions fixed gives the plan and the prices in its reasons.
+and the LP with all decisions fixed gives the plan and the prices in its reasons. With scenarios, or a past to make
+them of, the storages' modes in the first slot are then chosen over those futures (`hedge`), the rest planned around it.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from optimizer import engine, shortage
-from optimizer.arrays import FloatArray, Model
+from devices.units import W_PER_KW
+from optimizer import engine, hedge, shortage
+from optimizer.arrays import FloatArray, IntArray, Model
 from optimizer.commitment import commit
 from optimizer.dispatch import dispatch
 from optimizer.engine import NoPlanFound, Outcome, Solution, SolverRefused
@@ -27,8 +29,11 @@ from optimizer.formulation import (
     lifelines_only,
     relaxed,
 )
-from optimizer.plan import Infeasible, Plan
+from optimizer.hedge import Choice
+from optimizer.modes import Flow, decide
+from optimizer.plan import Infeasible, Mode, Plan
 from optimizer.problem import AssetId, Problem, Stop
+from optimizer.ridge import with_futures
 from optimizer.schedule import make_plan
 from optimizer.validation import validate
 from optimizer.water import whole_slots
@@ -52,6 +57,7 @@ class _Solved:
     layout: Layout
     solution: Solution
     complete: bool  # no limit was hit on the way
+    choice: Choice | None = None  # what the futures made of the first slot
 
 
 _Restriction = Callable[[Model, Layout], Model]
@@ -76,16 +82,17 @@ def solve(problem: Problem, stop: Stop, seed: int, warm_start: Plan | None = Non
     if relaxation.outcome is Outcome.INFEASIBLE:
         return Infeasible(_why_infeasible(problem, seed))
     bound = float(model.cost @ relaxation.x)
-    committed = _commit(problem, layout, relaxation.x, _left(stop, relaxation.seconds), seed)
-    return _plan(problem, _pump(problem, committed, seed), bound, stop)
+    committed = _commit(problem, layout, relaxation, _left(stop, relaxation.seconds), seed)
+    return _plan(problem, _hedged(with_futures(problem), _pump(problem, committed, seed), seed), bound, stop)
 
 
 def _left(stop: Stop, spent: float) -> Stop:
     return stop if stop.seconds is None else replace(stop, seconds=max(stop.seconds - spent, 0.1))
 
 
-def _commit(problem: Problem, layout: Layout, x: FloatArray, stop: Stop, seed: int) -> _Solved:
+def _commit(problem: Problem, layout: Layout, relaxation: Solution, stop: Stop, seed: int) -> _Solved:
     """Returns a plan with gensets and jobs decided. A genset that the relaxation leaves off stays off."""
+    x = relaxation.x
     used = [g for g in problem.gensets if x[layout.gensets[g.id].on].max() > _USED]
     off = {g.id: np.zeros(problem.slots) for g in problem.gensets if g not in used}
 
@@ -103,7 +110,8 @@ def _commit(problem: Problem, layout: Layout, x: FloatArray, stop: Stop, seed: i
             solved = _restricted(problem, with_schedules({**off, used[0].id: on}), stop, seed)
             if solved is not None:  # it can be where several batteries cannot do what one of their size could
                 return solved
-        solved = _restricted(problem, with_schedules(off), stop, seed, blocks=len(used) > 0)
+        known = None if problem.gensets else relaxation
+        solved = _restricted(problem, with_schedules(off), stop, seed, blocks=len(used) > 0, known=known)
     except NoPlanFound:
         solved = _restricted(problem, _always_possible, _EXACT, seed)
         solved = solved and replace(solved, complete=False)
@@ -135,12 +143,21 @@ def _always_possible(model: Model, layout: Layout) -> Model:
 
 
 def _restricted(
-    problem: Problem, restrict: _Restriction, stop: Stop, seed: int, *, blocks: bool = False
+    problem: Problem,
+    restrict: _Restriction,
+    stop: Stop,
+    seed: int,
+    *,
+    blocks: bool = False,
+    known: Solution | None = None,
 ) -> _Solved | None:
-    """Returns the best plan under a restriction, without colliding flows and with duals; None if there is none."""
+    """Returns the best plan under a restriction, without colliding flows and with duals; None if there is none.
+
+    `known` is the relaxation's solution where it has been solved already.
+    """
     model, layout = formulate(problem, blocks=blocks)
     model = restrict(model, layout)
-    solution = _relaxation_first(model, stop, seed)
+    solution = _relaxation_first(model, stop, seed, known)
     for round_ in range(_ROUNDS):
         if solution.outcome is Outcome.INFEASIBLE:
             return None
@@ -158,9 +175,9 @@ def _restricted(
     return None if solution.outcome is Outcome.INFEASIBLE else _Solved(layout, solution, complete)
 
 
-def _relaxation_first(model: Model, stop: Stop, seed: int) -> Solution:
+def _relaxation_first(model: Model, stop: Stop, seed: int, known: Solution | None = None) -> Solution:
     """Returns the linear relaxation's solution where its integers are whole already, as with jobs they mostly are."""
-    solution = engine.run(relaxed(model), replace(_EXACT, seconds=stop.seconds), seed)
+    solution = known or engine.run(relaxed(model), replace(_EXACT, seconds=stop.seconds), seed)
     if solution.outcome is Outcome.INFEASIBLE:
         return solution
     integers = solution.x[model.integer]
@@ -173,27 +190,71 @@ def _pump(problem: Problem, solved: _Solved, seed: int) -> _Solved:
     """Returns the plan with pumps running whole slots, everything else re-planned around them."""
     if not problem.water:
         return solved
-    layout, x = solved.layout, solved.solution.x
     price = _power_prices(problem, solved)
     runs = {
         w.tank_id: whole_slots(w, problem.slot_h, _drawn(problem, solved, at), price)
         for at, w in enumerate(problem.water)
     }
-    on = {name: np.round(x[layout.gensets[name].on]) for name in layout.gensets}
-    started = {name: np.round(x[layout.jobs[name].start]) for name in layout.jobs}
+    fixed = [
+        *_whole(solved),
+        *((solved.layout.water[tank].run, run) for tank, run in runs.items() if run is not None),
+    ]
+    return _again(problem, solved, fixed, seed) or solved
 
-    def restrict(model: Model, layout: Layout) -> Model:
-        for name, genset in layout.gensets.items():
-            model = decided(model, genset.on, on[name])
-        for name, job in layout.jobs.items():
-            model = decided(model, job.start, started[name])
-        for tank, run in runs.items():
-            if run is not None:
-                model = decided(model, layout.water[tank].run, run)
+
+_Fixed = tuple[IntArray, FloatArray]
+"""Columns and the values that they keep."""
+
+
+def _whole(solved: _Solved) -> list[_Fixed]:
+    """Returns the gensets' and jobs' decisions."""
+    layout, x = solved.layout, solved.solution.x
+    columns = [*(genset.on for genset in layout.gensets.values()), *(job.start for job in layout.jobs.values())]
+    return [(at, np.round(x[at])) for at in columns]
+
+
+def _again(problem: Problem, solved: _Solved, fixed: list[_Fixed], seed: int) -> _Solved | None:
+    """Returns the best plan with some columns held; every model of a problem without blocks has the same columns."""
+
+    def restrict(model: Model, _layout: Layout) -> Model:
+        for columns, values in fixed:
+            model = decided(model, columns, values)
         return model
 
     again = _restricted(problem, restrict, _EXACT, seed)
-    return solved if again is None else replace(again, complete=solved.complete)
+    return None if again is None else replace(again, complete=solved.complete)
+
+
+def _hedged(problem: Problem, solved: _Solved, seed: int) -> _Solved:
+    """Returns the plan with the storages' first slot chosen over the problem's futures, where that is better."""
+    if not hedge.fits(problem):
+        return solved
+    layout, x = solved.layout, solved.solution.x
+    battery = [layout.batteries[b.id] for b in problem.batteries]
+    forecast = np.array(problem.load_kw) - np.array(problem.pv_kw)
+    other = _net_load(problem, layout, x) - forecast
+    for genset in layout.gensets.values():
+        other = other - x[genset.power]
+    power = sum(float(x[b.charge[0]] - x[b.discharge[0]]) for b in battery)
+    choice = hedge.choose(problem, other, _planned(problem, layout, x, power))
+    if choice is None:
+        return solved
+    fixed = [*_whole(solved), *((w.run, x[w.run]) for w in layout.water.values())]
+    fixed += [(c.power[:1], x[c.power[:1]]) for c in layout.chargers.values()]
+    for one, (_, kw) in zip(battery, hedge.shares(problem, choice).values(), strict=True):
+        fixed += [(one.charge[:1], np.array([max(kw, 0.0)])), (one.discharge[:1], np.array([max(-kw, 0.0)]))]
+    again = _again(problem, solved, fixed, seed)
+    return solved if again is None else replace(again, choice=choice)
+
+
+def _planned(problem: Problem, layout: Layout, x: FloatArray, power_kw: float) -> tuple[Mode, float]:
+    """Returns mode and limit [kW] of all batteries as one in the first slot."""
+    load, store = layout.load, hedge.store_of(problem.batteries)
+    grid = x[load.bought] + x[load.bought_over] - x[load.sold] - x[load.sold_over]
+    soc = sum(float(x[layout.batteries[b.id].soc[0]]) for b in problem.batteries)
+    rated = (store.charge_kw_max, store.discharge_kw_max)
+    mode, watts = decide(Flow(power_kw, float(grid[0]), False, soc, store.low_kwh, store.high_kwh, *rated))
+    return mode, watts / W_PER_KW
 
 
 def _drawn(problem: Problem, solved: _Solved, at: int) -> FloatArray:
@@ -220,9 +281,11 @@ def _plan(problem: Problem, solved: _Solved, bound: float, stop: Stop) -> Plan:
             for b in problem.batteries
         },
     )
-    plan = make_plan(problem, dispatch(problem, solved.layout, solved.solution.x), prices, bound)
+    dispatched = dispatch(problem, solved.layout, solved.solution.x)
+    plan = make_plan(problem, dispatched, prices, bound, solved.choice)
     proven = plan.cost - plan.bound <= stop.gap * max(abs(plan.cost), 1.0)
-    return replace(plan, status="optimal" if proven else "feasible" if solved.complete else "limit")
+    unproven = "limit" if not solved.complete else "hedged" if solved.choice else "feasible"
+    return replace(plan, status="optimal" if proven else unproven)
 
 
 def _why_infeasible(problem: Problem, seed: int) -> tuple[str, ...]:

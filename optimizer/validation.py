@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from math import inf, isfinite
 
-from optimizer.problem import Battery, Charger, Genset, Grid, Job, Problem, Series, WaterSystem
+from optimizer.problem import Battery, Charger, Genset, Grid, Job, Past, Problem, Series, WaterSystem
 
 SLOTS_MAX = 2_000
 
@@ -38,7 +38,22 @@ def _problems(problem: Problem) -> Iterator[str]:
         yield from _charger(charger, n)
     for job in problem.jobs:
         yield from _job(job, n, tanks=len(problem.water))
+    for number, scenario in enumerate(problem.scenarios):
+        yield from _series(f"scenario {number}: load_kw", scenario.load_kw, n)
+        yield from _series(f"scenario {number}: pv_kw", scenario.pv_kw, n)
+    if problem.past is not None:
+        yield from _past(problem.past)
     yield from _ids(problem)
+
+
+def _past(past: Past) -> Iterator[str]:
+    if not 0 < past.slots_per_day <= SLOTS_MAX:
+        yield f"past: {past.slots_per_day} slots per day; 1 to {SLOTS_MAX} are possible"
+    if len(past.load_kw) != len(past.pv_kw):
+        yield f"past: {len(past.load_kw)} slots of load and {len(past.pv_kw)} of PV; they must be the same slots"
+    for name, series in (("past.load_kw", past.load_kw), ("past.pv_kw", past.pv_kw)):
+        known = tuple(value for value in series if value is not None)
+        yield from _series(name, known, len(known))
 
 
 def _ids(problem: Problem) -> Iterator[str]:
@@ -75,6 +90,7 @@ def _battery(battery: Battery) -> Iterator[str]:
             reserve_price=battery.reserve_price,
             terminal_value=battery.terminal_value,
             wear_price=battery.wear_price,
+            final_kwh=battery.final_kwh,
         )
     )
     yield from broken
@@ -92,6 +108,8 @@ def _battery(battery: Battery) -> Iterator[str]:
         yield f"{at}: soc_now_kwh is {battery.soc_now_kwh}, more than its {battery.energy_kwh} kWh"
     if battery.reserve_kwh > battery.soc_max_kwh:
         yield f"{at}: reserve_kwh is {battery.reserve_kwh}, above soc_max_kwh {battery.soc_max_kwh}"
+    if battery.final_kwh > battery.soc_max_kwh:
+        yield f"{at}: final_kwh is {battery.final_kwh}, above soc_max_kwh {battery.soc_max_kwh}"
 
 
 def _genset(genset: Genset) -> Iterator[str]:

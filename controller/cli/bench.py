@@ -18,7 +18,8 @@ import click
 from controller.cli.checkout import ROOT, commit
 from controller.cli.errors import ExitCode, Refusal
 
-Figure = str | int | float | bool | None
+Plain = str | int | float | bool | None
+Figure = Plain | Sequence[Mapping[str, Plain]]
 Figures = Mapping[str, Figure]
 
 FOLDER = ROOT / "benchmarks"
@@ -47,9 +48,10 @@ class Row:
         return f"| {self.date} | {self.commit} | {self.machine} | {_text(self.figures.get('seed'))} | {shown} |"
 
     def replaces(self, line: str) -> bool:
-        """Returns whether an earlier row is of the same commit, machine and seed."""
+        """Returns whether an earlier row is of the same commit, machine, seed and (of one benchmark's) case."""
         cells = [cell.strip() for cell in line.split("|")]
-        return cells[2:5] == [self.commit, self.machine, _text(self.figures.get("seed"))]
+        same = cells[2:5] == [self.commit, self.machine, _text(self.figures.get("seed"))]
+        return same and ("case" not in self.figures or f"case {_text(self.figures['case'])}," in cells[5])
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
@@ -65,7 +67,7 @@ def bench(*, name: str | None, arguments: tuple[str, ...], listing: bool, as_jso
     """
     if listing or name is None:
         for path in sorted(FOLDER.glob("[a-z]*.py")):
-            click.echo(f"{path.stem:<12}{_first_line(path)}")
+            click.echo(f"{path.stem.replace('_', '-'):<12} {_first_line(path)}")
         return
     figures = _load(name)(arguments)
     if as_json:
@@ -105,8 +107,8 @@ def machine() -> str:
 
 
 def _load(name: str) -> Callable[[Sequence[str]], Figures]:
-    path = FOLDER / f"{name}.py"
-    specification = spec_from_file_location(f"benchmarks.{name}", path) if path.is_file() else None
+    path = FOLDER / f"{name.replace('-', '_')}.py"
+    specification = spec_from_file_location(f"benchmarks.{path.stem}", path) if path.is_file() else None
     if specification is None or specification.loader is None:
         raise Refusal(f"there is no benchmark {name!r}.", ExitCode.USAGE, hint="`atoll bench --list` names them.")
     module = module_from_spec(specification)
@@ -122,4 +124,8 @@ def _first_line(path: Path) -> str:
 def _text(value: Figure) -> str:
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 10_000 else f"{value:.1f}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "; ".join(" ".join(f"{key} {_text(one)}" for key, one in case.items()) for case in value)
+    return str(value)
