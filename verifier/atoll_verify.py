@@ -103,7 +103,7 @@ def encode(value: object) -> bytes:
 def parse(data: bytes, place: str) -> Node:
     """Returns the document in canonical bytes."""
     try:
-        node = Node(cast("Json", json.loads(data.decode())), place)
+        node = Node(cast("Json", json.loads(data.decode(), parse_float=str)), place)
         node.need(encode(node.value) == data, "is not canonical JSON")
     except (UnicodeError, json.JSONDecodeError, RecursionError):
         raise Found("cannot judge", place, "is not canonical JSON") from None
