@@ -52,7 +52,9 @@ def headline(now: NowView) -> tuple[str, bool]:
 
 def direction(kind: str, watts: float | None) -> str:
     """Returns which way power flows, in the word for that kind of device."""
-    if watts is None or abs(watts) < 20:
+    if watts is None:
+        return "unknown"
+    if abs(watts) < 20:
         return "idle"
     taking = watts > 0
     if kind == "battery":

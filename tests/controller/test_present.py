@@ -6,6 +6,7 @@ import pytest
 
 from controller import hub as core
 from controller.commands import Actor, HoldDevice, Role, command_id
+from controller.console.outlook import direction
 from controller.console.words import brief
 from controller.plans import build_problem, forecast
 from controller.present import Surroundings, next_actions, now_view
@@ -85,3 +86,9 @@ def test_exact_numbers_are_shortened_for_the_eye_alone() -> None:
     assert brief("0.75805909704", 4) == "0.7581"
     assert brief("1.80 EUR/kWh", 3) == "1.80 EUR/kWh"
     assert brief("none yet", 3) == "none yet"
+
+
+def test_a_power_that_nobody_knows_is_not_called_idle() -> None:
+    assert direction("battery", None) == "unknown"
+    assert direction("battery", 0.0) == "idle"
+    assert direction("battery", -500.0) == "discharging"
