@@ -39,7 +39,7 @@ def record(slot: int, took: int = 10, **changes) -> IntervalRecord:
     return replace(made, **changes)
 
 
-def settle(records, before=None, after=None, since=LONG_AGO) -> PointDay:
+def settle(records, before=None, after=None, since: Instant | None = LONG_AGO) -> PointDay:
     kept = [Kept(r, record_leaf(r)) for r in sorted(records, key=lambda r: (r.start, r.meter_epoch, r.page))]
     return point_day("m", DAY, kept, before, after, since=since)
 

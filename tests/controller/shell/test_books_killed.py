@@ -49,6 +49,7 @@ def test_nothing_acknowledged_is_lost_and_no_run_is_posted_twice(tmp_path: Path)
     while not done:
         command = [sys.executable, "-c", WRITER, str(path), str(max(0, slot - 2)), str(Path.cwd())]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
             assert child.stdout.readline() == "ready\n"
             if kills < KILLS:
                 time.sleep(rng.uniform(0.0, 0.12))

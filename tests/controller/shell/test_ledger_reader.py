@@ -87,5 +87,7 @@ def test_the_provisional_day_ends_as_the_final_one(tmp_path):
     books.run_due(end)
     for member, so_far in before.items():
         final = books.reader().day_so_far(member, Instant(end - 1))
+        assert so_far is not None
+        assert final is not None
         assert (so_far.final, final.final) == (False, True)
         assert so_far.so_far == final.so_far

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from dataclasses import replace
 
 import apsw
 import pytest
@@ -12,6 +13,7 @@ from controller.ledger.entries import derived_id
 from controller.shell.books import Books
 from controller.shell.ledger_verify import verify
 from devices.clock import DAY_MS, SLOT_MS, Instant
+from devices.model import UsagePointId
 from tests.controller.shell.test_books import live
 from tests.ledger_village import Village, local_midnight, rules, without
 
@@ -28,8 +30,8 @@ def ledger(tmp_path_factory):
     path = tmp_path_factory.mktemp("verify") / "ledger.db"
     books = Books.open(path, rules(1))
     records = without(Village(START, homes=1).until(Instant(START + DAY_MS + 5 * SLOT_MS)), "pump-1")
-    refused = records[3].__class__(*(getattr(records[3], name) for name in records[3].__slots__[:6]), 5, 4, -1, 0)
-    books.accept([refused.__class__("odd", *(getattr(refused, n) for n in refused.__slots__[1:]))])
+    odd = UsagePointId("odd")
+    books.accept([replace(records[3], usage_point=odd, import_start=5, import_end=4, export_start=-1, export_end=0)])
     books.append("command.hold", {"device": "battery-1", "value": "0"}, derived_id(START, "x"), START)
     live(books, records, Instant(START + DAY_MS + 7 * 3_600_000))
     books.close(Instant(START + DAY_MS + 7 * 3_600_000))
