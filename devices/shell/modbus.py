@@ -22,7 +22,7 @@ from pymodbus.pdu import ModbusPDU
 from devices.bus import BusAnswer, BusRead, BusWrite, BusWritten, ReadRequest, WriteRequest
 from devices.endpoints import BadEndpoint, SerialEndpoint, TcpEndpoint, parse_endpoint
 from devices.model import BusFault
-from devices.shell.serial_wire import SerialWire
+from devices.shell.serial_wire import TURNAROUND_S, SerialWire
 
 TIMEOUT_S = 0.5
 RECONNECT_S = 1.0
@@ -73,7 +73,7 @@ class Modbus:
         bus = self._buses.get(request.endpoint)
         if bus is None:
             address = self._endpoints.get(request.endpoint, request.endpoint)
-            bus = self._buses[request.endpoint] = _Bus(address, self._deliver, _wire(address, self._timeout_s))
+            bus = self._buses[request.endpoint] = _Bus(address, self._deliver, open_wire(address, self._timeout_s))
             bus.start()
         bus.put(request)
 
@@ -127,12 +127,15 @@ class NoWire:
         """Does nothing."""
 
 
-def _wire(address: str, timeout_s: float) -> Wire:
+def open_wire(address: str, timeout_s: float = TIMEOUT_S, turnaround_s: float = TURNAROUND_S) -> Wire:
+    """Returns the line behind an endpoint: `timeout_s` waits for TCP, `turnaround_s` for a device on a serial bus."""
     try:
         endpoint = parse_endpoint(address)
     except BadEndpoint as problem:
         return NoWire(str(problem))
-    return SerialWire(endpoint) if isinstance(endpoint, SerialEndpoint) else TcpWire(endpoint, timeout_s)
+    if isinstance(endpoint, SerialEndpoint):
+        return SerialWire(endpoint, turnaround_s)
+    return TcpWire(endpoint, timeout_s)
 
 
 class _Bus(threading.Thread):
