@@ -10,7 +10,7 @@ integer numerators over 10^15 major units, as in `bills`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import ClassVar, Protocol
@@ -172,18 +172,27 @@ class Shapley:
         Raises:
             PriceBroken: no sample.
         """
+        sums = [0] * len(members)
+        for order in self.orders(members):
+            before = 0
+            for count, member in enumerate(order, start=1):
+                after = cost(order[:count])
+                sums[member] += after - before
+                before = after
+        return tuple(-(-total // (2 * self.samples)) for total in sums)
+
+    def orders(self, members: Sequence[str]) -> Iterator[list[int]]:
+        """Yields the sampled orders of arrival, each followed by its reverse.
+
+        Raises:
+            PriceBroken: no sample.
+        """
         if self.samples < 1:
             raise PriceBroken("Shapley needs at least one sample")
-        sums = [0] * len(members)
         for sample in range(self.samples):
             order = sorted(range(len(members)), key=lambda index: self._draw(sample, members[index]))
-            for arrivals in (order, order[::-1]):
-                before = 0
-                for count, member in enumerate(arrivals, start=1):
-                    after = cost(arrivals[:count])
-                    sums[member] += after - before
-                    before = after
-        return tuple(-(-total // (2 * self.samples)) for total in sums)
+            yield order
+            yield order[::-1]
 
     def _draw(self, sample: int, member: str) -> bytes:
         return sha256(f"{self.seed}/{sample}/{member}".encode()).digest()
