@@ -120,7 +120,7 @@ def _hub(
 
     from controller.shell.broker import BrokerFailed, NoBroker, NoFreePort
     from controller.shell.data_dir import HubFileBroken
-    from controller.shell.hub_process import HubOptions, run_hub
+    from controller.shell.hub_process import ConsolePortTaken, HubOptions, run_hub
     from controller.shell.journal import JournalDamaged
     from controller.shell.rulebook import TimezoneChanged
     from controller.store.ledger_file import NotALedger
@@ -142,6 +142,8 @@ def _hub(
         raise Refusal(str(error), ExitCode.CONFIG) from error
     except (apsw.FullError, apsw.IOError, apsw.ReadOnlyError) as error:
         raise _not_written(folder, error) from error
+    except ConsolePortTaken as error:
+        raise Refusal(str(error), ExitCode.RETRY, hint="free the port, or choose --port and --listen") from error
     except (BrokerFailed, NoBroker, NoFreePort) as error:
         raise Refusal(f"the broker cannot start: {error}", ExitCode.CONFIG) from error
 

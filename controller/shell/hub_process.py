@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import secrets
+import socket
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -71,6 +72,23 @@ def run_hub(site: Site, options: HubOptions, clock: Clock) -> None:
         lock.close()
 
 
+class ConsolePortTaken(OSError):
+    """Nobody can reach the console where it was asked to listen."""
+
+
+def console_door(listen: str, port: int) -> socket.socket:
+    """Returns the console's listening socket, opened before anything else so that a taken port stops the start.
+
+    Raises:
+        ConsolePortTaken: the port is in use, or `listen` is no address of this machine.
+    """
+    family = socket.AF_INET6 if ":" in listen else socket.AF_INET
+    try:
+        return socket.create_server((listen, port), family=family)
+    except OSError as error:
+        raise ConsolePortTaken(f"the console cannot listen on {listen}:{port}: {error.strerror or error}") from error
+
+
 def live_periods(site: Site, speed: float) -> tuple[int, int]:
     """Returns (control cycle, poll period) in ms of the run: never below a quarter of a real second."""
     floor = round(LIVE_CYCLE_REAL_MS * speed)
@@ -83,6 +101,7 @@ class _Process:
 
     def __init__(self, site: Site, options: HubOptions, clock: Clock) -> None:
         self.site, self.options, self.clock = site, options, clock
+        self.door = console_door(options.listen, options.console_port)
         host, _, port = options.broker.rpartition(":")
         self.broker = BrokerChild(choose(None), int(port), options.data_dir, host) if options.own_broker else None
         if self.broker is not None:
@@ -152,18 +171,11 @@ class _Process:
         hosts = LOOPBACK | {self.options.listen} if local else own_names(self.options.listen)
         config = ConsoleConfig(sessions=sessions, hosts=frozenset(hosts), open_viewing=local)
         app = make_app(HubSource(self.live, self.options.data_dir), config)
-        self.console = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                host=self.options.listen,
-                port=self.options.console_port,
-                log_level="warning",
-                timeout_graceful_shutdown=1,
-                access_log=False,
-            )
+        server = self.console = uvicorn.Server(
+            uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, access_log=False)
         )
-        server = self.console
-        threading.Thread(target=lambda: asyncio.run(server.serve()), name="console", daemon=True).start()
+        doors = [self.door]
+        threading.Thread(target=lambda: asyncio.run(server.serve(doors)), name="console", daemon=True).start()
 
     def _close(self) -> None:
         if self.console is not None:
