@@ -26,6 +26,7 @@ VERBS: dict[str, str] = {
     "write": "Set a point for a while, with a reason.",
     "profiles": "List, check and begin the register maps of products.",
     "help": "Explain an error code, offline.",
+    "witness": "Cosign the checkpoints of other communities' ledgers.",
     "fleet": "Run the simulated devices alone, on real wires.",
     "test": "Install the test tools and run every test.",
     "lint": "Run every static check.",

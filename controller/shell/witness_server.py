@@ -1,0 +1,150 @@
+"""The witness: answers `add-checkpoint` over HTTP, and has written down what it cosigns before it answers.
+
+It keeps one (size, root) per log in `witness.db` and sees hashes only. It needs no trust in the hub: a log that
+was rewritten gets no cosignature any more.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Lock
+from typing import cast
+
+from controller.ledger.cosign import Algorithm, CosignKey
+from controller.ledger.note import Verifier
+from controller.ledger.witness import (
+    BODY_BYTES_MAX,
+    BadRequest,
+    Refused,
+    Seen,
+    Submission,
+    consider,
+    origin_of,
+    trusted,
+)
+from controller.store.sqlite import open_writer
+from devices.clock import Instant
+
+SCHEMA = """
+CREATE TABLE keys(algorithm INTEGER PRIMARY KEY, seed BLOB NOT NULL) STRICT;
+CREATE TABLE logs(origin TEXT PRIMARY KEY, key TEXT NOT NULL) STRICT;
+CREATE TABLE seen(origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, note TEXT NOT NULL) STRICT;
+"""
+REQUEST_TIMEOUT_S = 20
+
+
+class OtherKey(ValueError):
+    """A log that this witness knows already, by another key."""
+
+
+class Witness:
+    """The state of one witness; may be asked from several threads."""
+
+    def __init__(self, path: Path, name: str, clock: Callable[[], Instant]) -> None:
+        if str(path) != ":memory:" and not path.exists():
+            path.touch(mode=0o600)
+        self._db = open_writer(path, "FULL", SCHEMA, 1)
+        self._clock = clock
+        self._lock = Lock()
+        self._keys = tuple(CosignKey(name, algorithm, self._seed(algorithm)) for algorithm in Algorithm)
+
+    def close(self) -> None:
+        """Closes the file."""
+        with self._lock:
+            self._db.close()
+
+    def public_keys(self) -> tuple[str, ...]:
+        """Returns the public keys, to be written into the policies of hubs."""
+        return tuple(key.cosigner.text() for key in self._keys)
+
+    def know(self, logs: Iterable[Verifier]) -> None:
+        """Adds logs to those that are cosigned.
+
+        Raises:
+            OtherKey: one is known by another key.
+        """
+        with self._lock:
+            known = self._logs()
+            for log in logs:
+                if known.get(log.name, log) != log:
+                    raise OtherKey(f"{log.name} is known here by the key {known[log.name].text()}")
+                self._db.execute("INSERT OR IGNORE INTO logs VALUES(?, ?)", (log.name, log.text()))
+
+    def logs(self) -> tuple[str, ...]:
+        """Returns the names of the logs that are cosigned."""
+        with self._lock:
+            return tuple(self._logs())
+
+    def add_checkpoint(self, body: bytes) -> tuple[int, str, str]:
+        """Returns (HTTP status, content type, body); a cosigned tree is on the disk when this returns."""
+        try:
+            submission = Submission.parse(body)
+        except BadRequest as error:
+            return 400, "text/plain; charset=utf-8", f"{error}\n"
+        origin = origin_of(submission.note)
+        with self._lock:  # compare and write are one step: a slow request never takes a newer tree back
+            answer = consider(submission, trusted(self._logs(), submission.note), self._seen(origin))
+            if isinstance(answer, Refused):
+                return answer.status, answer.content_type, answer.body
+            values = (origin, answer.head.size, answer.head.root, submission.note)
+            self._db.execute("INSERT OR REPLACE INTO seen VALUES(?, ?, ?, ?)", values)
+            now = self._clock()
+        return 200, "text/plain; charset=utf-8", "".join(key.cosign(answer.text, now) for key in self._keys)
+
+    def _seed(self, algorithm: Algorithm) -> bytes:
+        rows = self._db.execute("SELECT seed FROM keys WHERE algorithm = ?", (int(algorithm),)).fetchall()
+        if not rows:
+            self._db.execute("INSERT INTO keys VALUES(?, ?)", (int(algorithm), os.urandom(32)))
+            return self._seed(algorithm)
+        return cast("bytes", rows[0][0])
+
+    def _logs(self) -> dict[str, Verifier]:
+        rows = cast("list[tuple[str, str]]", self._db.execute("SELECT origin, key FROM logs").fetchall())
+        return {origin: Verifier.parse(key) for origin, key in rows}
+
+    def _seen(self, origin: str) -> Seen | None:
+        sql = "SELECT size, root FROM seen WHERE origin = ?"
+        rows = cast("list[tuple[int, bytes]]", self._db.execute(sql, (origin,)).fetchall())
+        return Seen(*rows[0]) if rows else None
+
+
+def serve(witness: Witness, host: str, port: int) -> ThreadingHTTPServer:
+    """Returns a server that is bound and answers once `serve_forever` runs."""
+
+    class Handler(BaseHTTPRequestHandler):
+        """One connection."""
+
+        timeout = REQUEST_TIMEOUT_S
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            """Answers `add-checkpoint`."""
+            length = self.headers.get("Content-Length", "")
+            if self.path != "/add-checkpoint":
+                self._answer(404, "text/plain", "POST /add-checkpoint\n", keep=False)
+            elif not length.isdigit() or int(length) > BODY_BYTES_MAX:
+                self._answer(413, "text/plain", f"a request has at most {BODY_BYTES_MAX} bytes\n", keep=False)
+            else:
+                self._answer(*witness.add_checkpoint(self.rfile.read(int(length))))
+
+        def do_GET(self) -> None:
+            """Answers with the public keys and the logs, for whoever sets up a hub."""
+            self._answer(200, "text/plain; charset=utf-8", "\n".join([*witness.public_keys(), *witness.logs(), ""]))
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the server's own name
+            """Says nothing: the answers are what matters."""
+
+        def _answer(self, status: int, content_type: str, body: str, *, keep: bool = True) -> None:
+            data = body.encode()
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(data)))
+            if not keep:
+                self.close_connection = True
+            self.end_headers()
+            self.wfile.write(data)
+
+    return ThreadingHTTPServer((host, port), Handler)
