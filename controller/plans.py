@@ -6,7 +6,7 @@ The hub's watts become the planner's kW here and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from controller.civil import local_time, next_minute
 from controller.history import History
@@ -18,7 +18,7 @@ from devices.model import DeviceId, DeviceKind
 from optimizer.answer import Answer, Cause, Failed, Planned, Refused
 from optimizer.forecast import Calendar, forecast_series, forecast_solar, typical_load, typical_solar
 from optimizer.plan import Plan, StorageStep, UnitStep
-from optimizer.problem import AssetId, Battery, Charger, Genset, Grid, Job, Problem, Series, WaterSystem
+from optimizer.problem import AssetId, Battery, Charger, Genset, Grid, Job, Past, Problem, Series, WaterSystem
 
 PLAN_LIFE_MS = 2 * HOUR_MS
 """A plan older than this is not followed any more; the rules take over until a new one comes."""
@@ -40,6 +40,7 @@ class Forecast:
     critical_kw: Series
     pv_kw: Series
     water_kl: Series
+    past: Past | None = None  # what the planner makes futures of; not kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +126,11 @@ class Planning:
         return cause
 
     def _adopt(self, plan: Plan, request: Request, now: Instant) -> None:
-        self.plan, self.made_at, self.forecast = plan, now, request.forecast
+        self.plan, self.made_at, self.forecast = plan, now, replace(request.forecast, past=None)
         self.made += 1
         self.failures = 0
         self.status = plan.status
-        self.kept.append((now, request.forecast, plan))
+        self.kept.append((now, self.forecast, plan))
         del self.kept[:-200]
 
 
@@ -163,7 +164,22 @@ def forecast(site: Site, history: History, now: Instant) -> Forecast:
         tuple(min(part + lifeline_wh, whole) * 4 / 1000 for part, whole in zip(critical, load, strict=True)),
         tuple(min(wh, rated_wh) * 4 / 1000 for wh in solar),
         tuple(ml / 1e6 for ml in water),
+        _past(history, start),
     )
+
+
+def _past(history: History, start: Instant) -> Past | None:
+    """Returns the metered load and PV, or None before two days of them are known."""
+    load, pv = (history.series(name, start, HISTORY_DAYS) for name in ("load_wh", "pv_wh"))
+    first = next((slot for slot, values in enumerate(zip(load, pv, strict=True)) if None not in values), len(load))
+    if len(load) - first < 2 * DAY_SLOTS:
+        return None
+    return Past(DAY_SLOTS, _kilowatts(load[first:]), _kilowatts(pv[first:]))
+
+
+def _kilowatts(series: Sequence[float | None]) -> tuple[float | None, ...]:
+    """Returns kW of Wh per slot; a negative sum of meters is not believed."""
+    return tuple(None if wh is None or wh < 0 else round(wh * 4 / 1000, 3) for wh in series)
 
 
 def build_problem(site: Site, snapshot: Snapshot, missions: Board, outlook: Forecast, island: bool) -> Problem:
@@ -198,6 +214,7 @@ def build_problem(site: Site, snapshot: Snapshot, missions: Board, outlook: Fore
         chargers=_chargers(site, snapshot, outlook.start),
         # A tank that does not report cannot be promised from: what takes water waits for the next plan.
         jobs=tuple(job for job in _jobs(site, missions, outlook.start, snapshot.now) if water or not any(job.water_kl)),
+        past=outlook.past,
     )
 
 
