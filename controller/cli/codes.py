@@ -125,4 +125,9 @@ CODES: dict[str, Explanation] = {
         ("its remote or local switch", "its own limits", "the scale: compare with its display"),
         "atoll read DEV --raw",
     ),
+    "WRITE-003": Explanation(
+        "A write could not be taken back: the device may still hold the value.",
+        ("the device itself: switch it to local or off", "its supply and wires", "then read it"),
+        "atoll read DEV",
+    ),
 }

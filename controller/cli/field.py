@@ -100,7 +100,7 @@ class Trouble:
                 json.dumps({"schema": 1, "ok": False, **row, "check": entry.check, "try": self.command}, indent=2)
             )
             click.get_current_context().exit(int(self.exit_code))
-        checks = "  ".join(f"{number} {check}" for number, check in enumerate(entry.check, 1))
+        checks = "\n       ".join(f"{number} {check}" for number, check in enumerate(entry.check, 1))
         seen = f"seen:  {self.seen}\n" if self.seen else ""
         return Refusal(
             f"error[{self.code}] {self.place}: {self.said}",

@@ -12,7 +12,7 @@ import click
 
 from controller.cli.checkout import need_development_tools
 
-TOOLS = ("mosquitto", "chromium")
+TOOLS = ("mosquitto", "chromium", "mbpoll")
 """Programs that some tests drive; each is also the name of its Debian package."""
 
 
@@ -24,7 +24,8 @@ def test(ctx: click.Context, *, deep: bool, pytest_arguments: tuple[str, ...]) -
     """Install the test tools and run every test.
 
     PYTEST_ARGUMENTS go to pytest as they are: `atoll test tests/optimizer -k lifeline -x`. The tests that need
-    mosquitto or Chromium are counted and named at the end where those cannot be installed; under CI=true that fails.
+    mosquitto, Chromium or mbpoll are counted and named at the end where these cannot be installed; under CI=true
+    that fails.
     """
     root = need_development_tools()
     missing = [tool for tool in TOOLS if not shutil.which(tool)]

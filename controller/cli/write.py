@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -16,13 +19,16 @@ from controller.cli.read import meant, polled_now
 from controller.cli.remote import ask_hub, command, data_dir_option, duration_ms
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from devices.drivers import Driver
-    from devices.model import DeviceSpec
+    from devices.model import BusFault, DeviceSpec
     from devices.registers import Registers, RegisterWrite
 
 FOR_MS_MAX = 3_600_000
 """A write at the device itself stays in the foreground; longer ones belong to the hub."""
 READ_BACK_S = 0.5
+TAKE_BACK_S = (1.0, 2.0, 0.0)
 TOLERANCE = 0.02
 
 
@@ -100,6 +106,32 @@ def _need_writable(device: str, point: str, data_dir: Path | None) -> None:
         raise Refusal(f"{device}.{point} cannot be written through the hub", ExitCode.UNSAFE, hint=hint)
 
 
+class BusTrouble(OSError):
+    """A write that the device did not confirm; `fault` says why."""
+
+    def __init__(self, fault: BusFault, problem: str) -> None:
+        super().__init__(f"{fault}: {problem}" if problem else str(fault))
+        self.fault = fault
+        self.problem = problem
+
+
+@contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """Lets SIGTERM and a closed terminal unwind like Ctrl-C, so that no value is left behind."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class _Direct:
     """One write at the device itself, with its way back."""
 
@@ -124,11 +156,12 @@ class _Direct:
                 click.echo(json.dumps({"schema": 1, "ok": True, "dry_run": True, "before": before, "writes": rows}))
             return
         self._say(f"{self.place}: {before:g} -> {value:g} for {self.for_ms // 1000} s: {reason}")
-        try:
-            self._hold(driver, orders, value)
-        finally:
-            self._tell(self._orders(driver, before, before, last))
-            self._say(f"{self.place}: back to {before:g}")
+        back = self._orders(driver, before, before, last)
+        with _ended_like_ctrl_c():
+            try:
+                self._hold(driver, orders, value)
+            finally:
+                self._take_back(back, before, value)
         if self.as_json:
             click.echo(json.dumps({"schema": 1, "ok": True, "before": before, "value": value, "reason": reason}))
 
@@ -163,9 +196,15 @@ class _Direct:
 
     def _hold(self, driver: Driver, orders: Sequence[RegisterWrite], value: float) -> None:
         """Writes, compares once, and writes again before the device's keep-alive runs out, until the time is over."""
+        from devices.shell.field_bus import Polled
+
         until = time.monotonic() + self.for_ms / 1000
         keep_s = driver.keep_alive_ms(self.point) / 3000
-        self._tell(orders)
+        try:
+            self._tell(orders)
+        except BusTrouble as refusal:
+            polled = Polled(fault=refusal.fault, problem=refusal.problem)
+            raise trouble(self.spec, polled).tell(self.as_json) from refusal
         time.sleep(min(READ_BACK_S, self.for_ms / 1000))
         seen = polled_now(self.spec).values.get(self.point)
         if seen is None or abs(seen - value) > max(0.005, TOLERANCE * abs(value)):
@@ -176,11 +215,26 @@ class _Direct:
         while (left := until - time.monotonic()) > 0:
             time.sleep(min(left, keep_s or left))
             if time.monotonic() < until:
+                with suppress(BusTrouble):  # the next one may arrive; the way back is tried in any case
+                    self._tell(orders)
+
+    def _take_back(self, orders: Sequence[RegisterWrite], before: float, value: float) -> None:
+        """Writes what was there before, a few times where the device does not answer."""
+        said = ""
+        for wait_s in TAKE_BACK_S:
+            try:
                 self._tell(orders)
+            except BusTrouble as refusal:
+                said = str(refusal)
+                time.sleep(wait_s)
+            else:
+                self._say(f"{self.place}: back to {before:g}")
+                return
+        left = f"not taken back: it may still hold {value:g} ({said})"
+        raise Trouble("WRITE-003", self.place, left, "", f"atoll read {self.spec.id}").tell(self.as_json)
 
     def _tell(self, orders: Sequence[RegisterWrite]) -> None:
         from devices.bus import WriteRequest
-        from devices.shell.field_bus import Polled
         from devices.shell.modbus import open_wire
 
         wire = open_wire(self.spec.endpoint)
@@ -191,7 +245,7 @@ class _Direct:
                 )
                 fault = wire.write(request)
                 if fault is not None:
-                    raise trouble(self.spec, Polled(fault=fault, problem=wire.problem)).tell(self.as_json)
+                    raise BusTrouble(fault, wire.problem)
         finally:
             wire.close()
 

@@ -6,6 +6,9 @@ import asyncio
 import json
 import queue
 import re
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -53,10 +56,16 @@ def village(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def bus() -> Iterator[str]:
-    """A serial bus with a meter (1), a relay block (7) and an unlikely probe (9); gives its endpoint."""
+def rack() -> Rack:
+    """A meter (1), a relay block (7) and another meter (9)."""
     names = {1: "eastron_sdm630", 7: "relay_4ch", 9: "carlo_gavazzi_em24"}
-    serial = SerialBus(Rack({unit: Product(load_profile(name)) for unit, name in names.items()}), BAUD)
+    return Rack({unit: Product(load_profile(name)) for unit, name in names.items()})
+
+
+@pytest.fixture
+def bus(rack: Rack) -> Iterator[str]:
+    """The rack on a serial bus; gives its endpoint."""
+    serial = SerialBus(rack, BAUD)
     serial.start()
     yield f"rtu:{serial.path}?baud={BAUD}"
     serial.stop()
@@ -174,6 +183,40 @@ def test_a_meter_and_a_relay_on_the_bus(bus: str, capsys: pytest.CaptureFixture[
     words = ("write", "relay.on3", "1", "--for", "1s", "--reason", "lamp", *at(bus, 7, "relay_4ch"))
     assert "reads back 1" in said(capsys, *words)
     assert asked(capsys, "read", "relay.on3", *at(bus, 7, "relay_4ch"))["values"] == {"on3": 0}
+
+
+def test_a_closed_terminal_takes_the_write_back(bus: str, capsys: pytest.CaptureFixture[str]) -> None:
+    where = at(bus, 7, "relay_4ch")
+    command = (
+        sys.executable,
+        "-m",
+        "controller.cli",
+        "write",
+        "relay.on",
+        "1",
+        "--for",
+        "10m",
+        "--reason",
+        "x",
+        *where,
+    )
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writing:
+        assert writing.stdout is not None
+        lines = iter(writing.stdout.readline, "")
+        assert any("reads back 1" in line for line in lines)
+        assert asked(capsys, "read", "relay.on", *where)["values"] == {"on": 1}
+        writing.send_signal(signal.SIGHUP)
+        assert "back to 0" in writing.stdout.read()
+    assert writing.returncode == 130
+    assert asked(capsys, "read", "relay.on", *where)["values"] == {"on": 0}
+
+
+def test_a_write_that_cannot_be_taken_back_is_said(rack: Rack, bus: str, capsys: pytest.CaptureFixture[str]) -> None:
+    threading.Timer(2.0, rack.silent.add, (7,)).start()
+    words = ("write", "relay.on", "1", "--for", "3s", "--reason", "x", *at(bus, 7, "relay_4ch"))
+    shown = said(capsys, *words, code=4)
+    assert "error[WRITE-003]" in shown
+    assert "may still hold 1 (timeout)" in shown
 
 
 def test_a_dead_unit_a_wrong_map_and_a_wrong_point(bus: str, capsys: pytest.CaptureFixture[str]) -> None:
