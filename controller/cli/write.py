@@ -6,7 +6,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -116,7 +116,7 @@ class BusTrouble(OSError):
 
 
 @contextmanager
-def _ended_like_ctrl_c() -> Iterator[None]:
+def _ended_like_ctrl_c() -> Generator[None]:
     """Lets SIGTERM and a closed terminal unwind like Ctrl-C, so that no value is left behind."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
