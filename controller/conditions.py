@@ -9,6 +9,7 @@ from controller.alarms import Condition, Priority
 from controller.image import Snapshot
 from controller.site import Site
 from devices.clock import MINUTE_MS, Instant
+from devices.gateway_events import SLOW_KINDS
 from devices.model import DeviceId, DeviceKind
 
 VEHICLES = (DeviceKind.ROBOT, DeviceKind.DRONE)
@@ -209,6 +210,10 @@ def data_deadline_ms(kind: DeviceKind, period_ms: int, floor_ms: int) -> int:
     return max(nominal, 6 * floor_ms)
 
 
-def deadlines(site: Site, period_ms: int, floor_ms: int) -> dict[DeviceId, int]:
-    """Returns the data deadline of every device of the site [ms]."""
-    return {device.id: data_deadline_ms(device.kind, period_ms, floor_ms) for device in site.devices}
+def deadlines(site: Site, period_ms: int, floor_ms: int, slow_period_ms: int = 0) -> dict[DeviceId, int]:
+    """Returns the data deadline of every device [ms]; `slow_period_ms` is that of `SLOW_KINDS`, 0: the same."""
+    slow = max(period_ms, slow_period_ms)
+    return {
+        device.id: data_deadline_ms(device.kind, slow if device.kind in SLOW_KINDS else period_ms, floor_ms)
+        for device in site.devices
+    }

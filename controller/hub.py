@@ -90,6 +90,7 @@ class HubConfig:
     replan_ms: int
     plans: bool = True  # False: rules only
     simulated: bool = False
+    slow_period_ms: int = 0  # how often meters and solar are read, where that is less often
     phase_ms: int = 0  # how long after each boundary the cycle runs
 
 
@@ -153,7 +154,8 @@ def start(
     site = config.site
     history = History(site)
     history.add(records, now)
-    deadlines = conditions.deadlines(site, max(config.period_ms, config.cycle_ms), config.floor_ms)
+    period_ms = max(config.period_ms, config.cycle_ms)
+    deadlines = conditions.deadlines(site, period_ms, config.floor_ms, config.slow_period_ms)
     return Hub(
         config=config,
         host=HostSession(site.id, reorder_ms=max(2_000, config.floor_ms)),

@@ -102,6 +102,7 @@ class Report:
     cost_minor: int
     currency: str
     cycle_s: float
+    meter_poll_s: float
     replan_s: float
     plans_asked: int
     plans_used: int
@@ -153,7 +154,8 @@ def lines(site: Site, report: Report) -> list[str]:
     sources = report.pv_wh + report.import_wh + report.genset_wh
     out = [
         f"{site.name}: {report.days:g} days, seed {report.seed}, {report.speed:,.0f} simulated seconds a second",
-        f"  cycle {report.cycle_s:g} s, plan every {report.replan_s:g} s, databases {report.durability}",
+        f"  cycle {report.cycle_s:g} s, meters every {report.meter_poll_s:g} s, plan every {report.replan_s:g} s",
+        f"  databases {report.durability}",
         "",
         f"  {'solar':<22}{kwh(report.pv_wh)}   {report.pv_wh / max(1, sources):6.1%} of what came in",
         f"  {'from the grid':<22}{kwh(report.import_wh)}   {report.import_wh / max(1, sources):6.1%}",

@@ -148,7 +148,8 @@ class World:
         self._timers: dict[str, Instant] = {}
         self._post: list[tuple[Message, str]] = []  # what was sent last, and by whom; it arrives together
         self._post_at = start
-        self._usual = (parts.hub.config.cycle_ms, {name: gw.config.poll_ms for name, gw in parts.gateways.items()})
+        polls = {name: (gw.config.poll_ms, gw.config.slow_poll_ms) for name, gw in parts.gateways.items()}
+        self._usual = (parts.hub.config.cycle_ms, polls)
         for happening in happenings:
             self._book(happening.at, lambda happening=happening: self._happen(happening))
         self._book(start, self._connect)
@@ -386,11 +387,12 @@ class World:
 
     def _look_closely(self) -> None:
         """Runs cycle and polls at one second for a while, so that what follows an event is seen as it would be live."""
-        self._periods(SECOND_MS, dict.fromkeys(self.parts.gateways, SECOND_MS))
+        self._periods(SECOND_MS, dict.fromkeys(self.parts.gateways, (SECOND_MS, 0)))
         self._book(Instant(self.now + CLOSE_LOOK_MS), lambda: self._periods(*self._usual))
 
-    def _periods(self, cycle_ms: int, poll_ms: Mapping[str, int]) -> None:
+    def _periods(self, cycle_ms: int, polls_ms: Mapping[str, tuple[int, int]]) -> None:
         hub = self.parts.hub
         hub.config = replace(hub.config, cycle_ms=cycle_ms)
         for name, gateway in self.parts.gateways.items():
-            gateway.config = replace(gateway.config, poll_ms=poll_ms[name])
+            poll_ms, slow_poll_ms = polls_ms[name]
+            gateway.config = replace(gateway.config, poll_ms=poll_ms, slow_poll_ms=slow_poll_ms)

@@ -13,6 +13,7 @@ from devices.bus import BusAnswer, BusWritten
 from devices.clock import ClockQuality, Instant
 from devices.events import Incoming, LinkDown, LinkUp, Tick
 from devices.gateway_events import (
+    SLOW_KINDS,
     Effect,
     Event,
     ForgetRecords,
@@ -211,9 +212,11 @@ def _tick(gateway: Gateway, effects: list[Effect]) -> None:
         _drive(gateway, output.device, effects)
     if elapsed >= gateway.next_poll:
         gateway.next_poll = elapsed + config.poll_ms - gateway.now % config.poll_ms
+        fast_only = bool(config.slow_poll_ms) and gateway.now % config.slow_poll_ms >= config.poll_ms
         for device, unit in gateway.units.items():
             # What is read now drives its outputs when it has been read; a device that is not read must not wait.
-            if not _poll(gateway, unit, effects):
+            waits = fast_only and unit.spec.kind in SLOW_KINDS
+            if waits or not _poll(gateway, unit, effects):
                 for watched in gateway.watched.get(device, ()):
                     _drive(gateway, watched, effects)
     _send_records(gateway, effects)

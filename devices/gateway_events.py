@@ -8,22 +8,26 @@ from dataclasses import dataclass, field
 from devices.bus import BusAnswer, BusRead, BusWrite, BusWritten
 from devices.clock import SLOT_MS, ClockQuality
 from devices.events import Incoming, LinkDown, LinkUp, Tick
-from devices.model import DeviceId, DeviceSpec, IntervalRecord, Message
+from devices.model import DeviceId, DeviceKind, DeviceSpec, IntervalRecord, Message
 from devices.outbox import Ack
 from devices.records import MeterMark
+
+SLOW_KINDS = (DeviceKind.METER, DeviceKind.PV, DeviceKind.WATER_METERS)
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayConfig:
     """What one gateway needs to know. `deadline_floor_ms` is 500 ms of real time in simulated ms.
 
-    `tank_of` names the tank that each pump fills, `tank_high` the fraction above which it must not.
+    `tank_of` names the tank that each pump fills, `tank_high` the fraction above which it must not. With `slow_poll_ms`
+    (a multiple of `poll_ms`; 0: off) devices that nothing is steered by at once (`SLOW_KINDS`) are read only so often.
     """
 
     id: str
     site_id: str
     devices: tuple[DeviceSpec, ...]
     poll_ms: int = 1000
+    slow_poll_ms: int = 0
     slot_ms: int = SLOT_MS
     deadline_floor_ms: int = 500
     tank_of: Mapping[DeviceId, DeviceId] = field(default_factory=dict[DeviceId, DeviceId])

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 @click.option("--days", type=click.FloatRange(0, 3660, min_open=True), default=1.0, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--cycle", type=click.IntRange(1, 900), default=60, show_default=True, help="Control cycle [s].")
+@click.option(
+    "--meter-poll", type=click.IntRange(1, 900), default=300, show_default=True, help="Meters and solar are read [s]."
+)
 @click.option("--replan", type=click.IntRange(60, 86_400), default=None, help="Time between plans [s] (default: site).")
 @click.option("--no-plan", is_flag=True, help="Rules only: ask the planner for nothing.")
 @click.option("--profiles", type=click.Path(path_type=Path), default=None, help="Your own interval data (CSV).")
@@ -43,6 +46,7 @@ def simulate(  # noqa: PLR0913 - one argument per option
     days: float,
     seed: int,
     cycle: int,
+    meter_poll: int,
     replan: int | None,
     no_plan: bool,
     profiles: Path | None,
@@ -65,6 +69,7 @@ def simulate(  # noqa: PLR0913 - one argument per option
     options = SimulationOptions(
         seed=seed,
         cycle_ms=cycle * 1000,
+        meter_poll_ms=meter_poll * 1000,
         replan_ms=None if replan is None else replan * 1000,
         plan=not no_plan,
         data_dir=data_dir,

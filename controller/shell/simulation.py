@@ -59,6 +59,7 @@ class SimulationOptions:
 
     seed: int = 0
     cycle_ms: int = MINUTE_MS
+    meter_poll_ms: int = 5 * MINUTE_MS  # meters and solar; everything that is steered by is read every cycle
     replan_ms: int | None = None
     plan: bool = True
     data_dir: Path | None = None
@@ -126,6 +127,7 @@ class Simulation:
             epoch=1,
             cycle_ms=options.cycle_ms,
             period_ms=options.cycle_ms,
+            slow_period_ms=options.meter_poll_ms,
             floor_ms=0,
             replan_ms=replan_ms,
             simulated=True,
@@ -133,7 +135,7 @@ class Simulation:
             plans=options.plan,
         )
         gateways = {
-            spec.id: edge.Gateway(gateway_config(site, spec.id, options.cycle_ms, 0), self.start)
+            spec.id: edge.Gateway(gateway_config(site, spec.id, options.cycle_ms, 0, options.meter_poll_ms), self.start)
             for spec in site.gateways
         }
         outboxes = {
@@ -195,6 +197,7 @@ def report_of(simulation: Simulation, days: float, speed: float) -> Report:
         cost_minor=outside_payment(site, records).cost_minor,
         currency=site.charter.currency,
         cycle_s=options.cycle_ms / 1000,
+        meter_poll_s=max(options.cycle_ms, options.meter_poll_ms) / 1000,
         replan_s=(options.replan_ms or site.replan_ms) / 1000,
         plans_asked=tally.plans_asked,
         plans_used=tally.plans_used,
@@ -245,13 +248,14 @@ def gateway_folder(data_dir: Path, gateway: str) -> Path:
     return folder
 
 
-def gateway_config(site: Site, gateway: str, poll_ms: int, floor_ms: int) -> edge.GatewayConfig:
+def gateway_config(site: Site, gateway: str, poll_ms: int, floor_ms: int, slow_poll_ms: int = 0) -> edge.GatewayConfig:
     """Returns what one gateway of a site needs to know."""
     return edge.GatewayConfig(
         id=gateway,
         site_id=site.id,
         devices=tuple(device for device in site.devices if device.gateway == gateway),
         poll_ms=poll_ms,
+        slow_poll_ms=slow_poll_ms,
         deadline_floor_ms=floor_ms,
         tank_of=dict(site.tank_of),
         tank_high=site.water_high,
