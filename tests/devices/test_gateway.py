@@ -40,6 +40,18 @@ def test_a_first_answer_is_a_birth_then_data_follow() -> None:
         assert set(kinds[1:]) == {"DDATA"}
 
 
+def test_with_a_slow_period_meters_are_read_less_often_and_records_stay_whole() -> None:
+    bench = Bench()
+    config = bench.gateway.config
+    bench.gateway.config = dataclasses.replace(config, poll_ms=MINUTE_MS, slow_poll_ms=5 * MINUTE_MS)
+    bench.run(2 * SLOT_MS + 2 * MINUTE_MS)
+    fast, slow = bench.kinds("battery-1").count("DDATA"), bench.kinds("home-01").count("DDATA")
+    assert fast > 4 * slow > 0
+    mine = [record for record in bench.disk.values() if record.usage_point == "home-01"]
+    assert {record.quality for record in mine} == {RecordQuality.MEASURED}
+    assert len(mine) == 2
+
+
 def test_sequence_numbers_have_no_gap() -> None:
     bench = Bench()
     bench.devices["home-01"].fault = BusFault.TIMEOUT
