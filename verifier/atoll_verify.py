@@ -14,7 +14,6 @@ import json
 import re
 import sys
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
 from hashlib import sha256
@@ -31,6 +30,7 @@ Lines: TypeAlias = dict[tuple[str, str, int], int]  # (text, unit, price) -> qua
 SLOT_MS = 15 * 60_000
 BRACKET_MS = 31 * 86_400_000
 UWH_PER_WH = 1_000_000
+CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 PARTS = ["atoll_bundle", "checkpoint", "consistency", "entries", "inputs", "member", "period", "records", "sha256"]
 
 
@@ -38,12 +38,11 @@ class Found(Exception):
     """The first thing that is not right: (verdict, where, message)."""
 
 
-@dataclass(frozen=True, slots=True)
 class Node:
     """A value in the bundle and its place there."""
 
-    value: Json
-    place: str
+    def __init__(self, value: Json, place: str) -> None:
+        self.value, self.place = value, place
 
     def __getitem__(self, key: str) -> Node:
         self.need(isinstance(self.value, dict) and key in self.value, f"has no {key}")
@@ -97,7 +96,7 @@ def check(holds: bool, where: str, message: str) -> None:
 
 def encode(value: object) -> bytes:
     """Returns the canonical bytes (RFC 8785; there are no fractions and only ASCII keys)."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return CANONICAL.encode(value).encode()
 
 
 def parse(data: bytes, place: str) -> Node:
@@ -206,7 +205,7 @@ class Day(NamedTuple):
 
 def point_day(day: Day, known: list[Record]) -> PointDay:
     """Returns the validated day of one usage point; `known` are all its records, in order."""
-    low, high = (bisect_left(known, (at,)) for at in (day.start, day.end))
+    low, high = bisect_left(known, (day.start,)), bisect_left(known, (day.end,))
     last = known[low - 1] if low and known[low - 1].start >= day.start - BRACKET_MS else None
     after = known[high] if high < len(known) and known[high].start <= day.end + BRACKET_MS else None
     imports, exports = [0] * len(day.bands), [0] * len(day.bands)
@@ -294,7 +293,7 @@ def decimal(value: int, places: int, least: int = 2) -> str:
 class Bundle:
     """One bundle under judgement; `lines` takes (what, text) of everything that was found right."""
 
-    def __init__(self, data: bytes, lines: list[tuple[str, str]]) -> None:
+    def __init__(self, data: bytes, lines: list[Json]) -> None:
         self.top, self.lines = parse(data, "bundle"), lines
         version = self.top["atoll_bundle"].whole()
         self.top.need(version == 1, f"has version {version}; this verifier knows 1")
@@ -304,6 +303,7 @@ class Bundle:
         self.member, self.period = self.top["member"].text(), self.top["period"].text()
         self.entries: dict[tuple[str, str, str], Node] = {}  # (kind, day or period or id, member) -> entry
         self.known: dict[str, list[Record]] = {}
+        self.calendar: dict[str, list[tuple[int, int]]] = {}  # charter, day, start, end -> bands from instants on
 
     def log(self, key: str, last: str) -> None:
         """Checks key, signature, inclusion of every entry, and growth from earlier checkpoints."""
@@ -320,22 +320,22 @@ class Bundle:
         genesis = self.entry("genesis")["body"]
         published = genesis["key"].text()
         check(key in ("", published), "log key", f"you expect {key}, the log says {published}")
-        self.lines.append(("log key", published + ("" if key else " (compare it with the published one)")))
+        self.lines.append(["log key", published + ("" if key else " (compare it with the published one)")])
         head = open_checkpoint(self.top["checkpoint"], genesis["key"])
         genesis["origin"].same(head[0], "log name")
-        self.lines.append(("checkpoint", f"signed: {head[1]} entries"))
+        self.lines.append(["checkpoint", f"signed: {head[1]} entries"])
         for row, entry in zip(rows, self.entries.values(), strict=True):
             seq, leaf = row["seq"].whole(), tree_hash(row["document"].text().encode())
             root = climb(seq, head[1], leaf, row["proof"].proof())[1]
             check(root == head[2], f"{entry.place} {entry['kind'].text()}", "is not in the signed tree")
-        self.lines.append(("entries", f"{len(rows)} entries are in the signed tree"))
+        self.lines.append(["entries", f"{len(rows)} entries are in the signed tree"])
         if last:
             kept, part = open_checkpoint(Node(last, "last checkpoint"), genesis["key"]), self.top["consistency"]
             proven = kept[1] == head[1] or (part.value is not None and part["size"].whole() == kept[1])
             self.top.need(proven, f"holds no proof from the {kept[1]} entries that you kept")
             grew = grown(kept, head, [] if kept[1] == head[1] else part["proof"].proof())
             check(grew, "last checkpoint", f"the log no longer begins with the {kept[1]} entries that it showed you")
-            self.lines.append(("last checkpoint", f"the log has only grown since its {kept[1]} entries"))
+            self.lines.append(["last checkpoint", f"the log has only grown since its {kept[1]} entries"])
 
     def entry(self, kind: str, of: str = "", member: str = "") -> Node:
         """Returns an entry of the bundle."""
@@ -346,9 +346,10 @@ class Bundle:
         """Reads all records; each must be among those with which its day was settled, and none may be missing."""
         series, left = self.top["records"], 0
         for point in cast("dict[str, Json]", series.value):
-            rows = [row.items(9) for row in series[point]["rows"].items()]
-            cells = [(*(cell.whole() for cell in row[:7]), row[7].text(), row[8].text()) for row in rows]
-            self.known[point] = sorted(Record._make(row) for row in cells if cast("int", row[0]) % SLOT_MS == 0)
+            rows = [cast("list[int]", row.value) for row in series[point]["rows"].items()]
+            fits = all([*map(type, row)] == 7 * [int] + 2 * [str] and max(map(abs, row[:7])) < 2**53 for row in rows)
+            series[point].need(fits, "holds a row that is not a record")
+            self.known[point] = sorted(Record._make(row) for row in rows if row[0] % SLOT_MS == 0)
             left += len(rows)
         for (kind, name, _), entry in self.entries.items():
             for item in entry["body"]["inputs"].items() if kind == "settle.day" else ():
@@ -359,7 +360,7 @@ class Bundle:
                 item.same([point, len(kept), root.hex()], what)
                 left -= len(kept)
                 text = f", registers {kept[0][3:7:2]} to {kept[-1][4:7:2]}" if kept else ""
-                self.lines.append((what, f"{len(kept)} records{text}"))
+                self.lines.append([what, f"{len(kept)} records{text}"])
         series.need(left == 0, "holds some of no settled day")
 
     def bill(self) -> None:
@@ -372,7 +373,7 @@ class Bundle:
             fits = self.period in (name, name[:7], week) and end in (0, day.start)
             check(fits, f"day {name}", "is not of this period")
             end = day.end
-            held += [[name, point] for point in self.settle(day, lines)]
+            held += [[name, point] for point in (self.settle(day, lines) if day.member.value else [])]
         currency, digits, stated = charter["currency"].text(), charter["minor_digits"].whole(), body["lines"].items()
         for at, ((text, unit, price), quantity) in enumerate(lines.items()):
             wanted: Json = {"text": text, "quantity": str(quantity), "unit": unit, "price": str(price)}
@@ -380,7 +381,7 @@ class Bundle:
             places, name, scale = (9, "kWh", 1) if unit == "uWh" else (6, "m3", 1_000)
             exact += quantity * price * scale
             words = f"{decimal(quantity, places)} {name} x {decimal(price, 6)} {currency}/{name}"
-            self.lines.append((f"line {text}", f"{words} = {decimal(quantity * price * scale, 15)} {currency}"))
+            self.lines.append([f"line {text}", f"{words} = {decimal(quantity * price * scale, 15)} {currency}"])
         check(len(stated) == len(lines), "lines", f"recomputed {len(lines)}, the ledger says {len(stated)}")
         amount = round(Fraction(exact, 10 ** (15 - digits)))  # half to even
         body["exact"].same(str(exact), "exact")
@@ -388,7 +389,7 @@ class Bundle:
         body["held"].same(held, "held")
         moved = ((f"member:{self.member}:owes", amount), ("community:billed", -amount))
         bill["postings"].same([[who, f"money:{currency}", str(part)] for who, part in moved if part], "postings")
-        self.lines.append(("amount", f"{decimal(amount, digits, digits)} {currency} (exact {decimal(exact, 15)})"))
+        self.lines.append(["amount", f"{decimal(amount, digits, digits)} {currency} (exact {decimal(exact, 15)})"])
         rest = {key: value for key, value in cast("dict[str, Json]", self.top.value).items() if key != "sha256"}
         self.top["sha256"].same(sha256(encode(rest)).hexdigest(), "bundle")  # what nothing above needed is undamaged
 
@@ -403,19 +404,19 @@ class Bundle:
         start, end = run["start"].whole(), run["end"].whole()
         for key in ("start", "end", "charter"):
             settled[key].same(run[key].value, f"day {name}")
-        for body in (entry["body"] for (kind, _, _), entry in self.entries.items() if kind == "charter.table"):
-            table, days = body["table"], [cast("list[Json]", row.value) for row in body["table"]["days"].items()]
-            after = dict(zip(map(str, days), [*(row[1] for row in days[1:]), table["end"].whole()], strict=True))
-            if body["charter"].value == run["charter"].value and after.get(str([name, start])) == end:
-                changes = [(row.items(2)[0].whole(), row.items(2)[1].whole()) for row in table["changes"].items()]
-                bands = [changes[bisect_right(changes, (at, 99)) - 1][1] for at in range(start, end, SLOT_MS)]
-                return Day(name, start, end, bands, rules, member, run, settled)
-        raise Found("cannot judge", f"day {name}", "its tariff table is not in the bundle")
+        for body in [e["body"] for key, e in self.entries.items() if key[0] == "charter.table" and not self.calendar]:
+            days = [cast("list[Json]", row.value) for row in body["table"]["days"].items()]
+            changes = [(row.items(2)[0].whole(), row.items(2)[1].whole()) for row in body["table"]["changes"].items()]
+            ends = [*(row[1] for row in days[1:]), body["table"]["end"].whole()]
+            names = [str([body["charter"].value, *row, end]) for row, end in zip(days, ends, strict=True)]
+            self.calendar |= dict.fromkeys(names, changes)
+        changes = self.calendar.get(str([run["charter"].value, name, start, end]), [])
+        member.need(bool(changes), f"has no tariff table of {name} in the bundle")
+        bands = [changes[bisect_right(changes, (at, 99)) - 1][1] for at in range(start, end, SLOT_MS)]
+        return Day(name, start, end, bands, rules, member, run, settled)
 
     def settle(self, day: Day, lines: Lines) -> list[str]:
         """Recomputes one day from records and public totals; adds its lines, returns the points held back."""
-        if day.member.value is None:
-            return []
         names = day.member["usage_points"].texts() + day.member["water_points"].texts()
         points: dict[str, PointDay] = {}
         members, grid = day.rules["members"].items(), day.rules["grid_point"].text()
@@ -435,7 +436,7 @@ class Bundle:
         day.settled["estimated"].same(sum(point[2] for point in points.values()), f"estimated {day.name}")
         text = f"used {decimal(q['from_local'] + q['from_outside'], 9)} kWh, {decimal(q['from_local'], 9)} of it local"
         text += f"; gave {decimal(q['sold'] + q['exported'], 9)} kWh; {len(held)} meters held back"
-        self.lines.append((f"day {day.name}", text))
+        self.lines.append([f"day {day.name}", text])
         charter, bands = day.rules["charter"], zip(day.rules["charter"]["bands"].items(), outside, strict=True)
         made = [
             ("lifeline energy", "uWh", charter["lifeline_price"].whole(), q["lifeline"]),
@@ -457,7 +458,7 @@ class Bundle:
 
 def judge(data: bytes, key: str = "", last: str = "") -> dict[str, Json]:
     """Returns the report on a bundle; `key` and `last` are what the household knows from elsewhere."""
-    lines: list[tuple[str, str]] = []
+    lines: list[Json] = []
     found = ("ok", "", "")
     try:
         bundle = Bundle(data, lines)
@@ -469,8 +470,7 @@ def judge(data: bytes, key: str = "", last: str = "") -> dict[str, Json]:
     except (ValueError, LookupError, ArithmeticError, TypeError):
         found = ("cannot judge", "bundle", "is not understood")
     verdict, where, message = map(str, found)
-    shown: list[Json] = [list(line) for line in lines]
-    return {"schema": 1, "verdict": verdict, "where": where, "message": message, "lines": shown}
+    return {"schema": 1, "verdict": verdict, "where": where, "message": message, "lines": lines}
 
 
 def main(arguments: list[str] | None = None) -> int:
