@@ -20,6 +20,7 @@ VERBS: dict[str, str] = {
     "release": "End a hold before it expires.",
     "ack": "Acknowledge an alarm.",
     "ledger": "Show or verify the ledger of a data directory.",
+    "charter": "Check a charter, or replay recorded months under two.",
     "bill": "Write a bill with all that its owner needs to recompute it.",
     "scan": "Find the devices on a bus.",
     "read": "Read a device, at the bus or from the hub.",

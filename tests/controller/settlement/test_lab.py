@@ -19,11 +19,12 @@ from controller.settlement.keys import (
     Proportional,
     Rounds,
     SharedEnergy,
+    SharingKey,
     Slot,
     Static,
 )
 from controller.settlement.lab import Intervals, LabBroken, gini, settle
-from controller.settlement.prices import BillSharing, Flat, MidMarket, Premium, Shapley, SupplyDemand
+from controller.settlement.prices import BillSharing, Flat, MidMarket, Premium, PriceRule, Shapley, SupplyDemand
 from controller.settlement.runs import BILL, BilledDay, Rules, settle_day, settle_period
 from controller.settlement.tariff import compile_year
 from controller.settlement.terms import Terms
@@ -41,7 +42,9 @@ PRICES = (Flat(140_000), MidMarket(), SupplyDemand(), BillSharing(), Premium(110
 ROWS = st.lists(st.tuples(*[st.integers(0, 10_000_000) | st.integers(0, 3000)] * 6), min_size=1, max_size=12)
 
 
-def terms(price=PRICES[0], key=KEYS[0], **changes) -> Terms:
+def terms(
+    price: PriceRule | BillSharing | Premium | Shapley = PRICES[0], key: SharingKey = KEYS[0], **changes
+) -> Terms:
     return Terms("test", charter(**changes), key, price, (True, True, True), (0, 0, 0))
 
 

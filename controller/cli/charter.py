@@ -1,0 +1,148 @@
+"""`atoll charter check|compare`: a charter file before anybody votes on it; never writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from controller.cli.errors import ExitCode, Refusal
+
+if TYPE_CHECKING:
+    from controller.charter_schema import CharterFile
+    from controller.settlement.comparison import Comparison
+    from controller.settlement.lab import Intervals
+
+CODE_FILES = ("keys.py", "prices.py", "arrays.py", "lab.py", "comparison.py", "terms.py", "tariff.py", "bills.py")
+"""What the figures of a comparison depend on; their hash is its code version."""
+
+
+@click.group()
+def charter() -> None:
+    """Check a charter file, and replay recorded intervals under two of them."""
+
+
+@charter.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def check(file: Path, as_json: bool) -> None:
+    """List contradictions, gaps and clauses that nothing reaches; exit 0 sound, 3 not."""
+    from controller.charter_check import check as check_text
+
+    found, clauses = check_text(_text(file))
+    if as_json:
+        rows = [
+            {
+                "kind": c.kind,
+                "line": c.line,
+                "clause": list(c.path),
+                "message": c.message,
+                "fix": c.fix,
+                "month": c.month,
+            }
+            for c in clauses
+        ]
+        proposal = "" if found is None or clauses else _proposal(found)
+        click.echo(json.dumps({"schema": 1, "ok": not clauses, "proposal": proposal, "findings": rows}, indent=2))
+    else:
+        for clause in clauses:
+            click.echo(clause.text(str(file)))
+        if found is not None and not clauses:
+            click.echo(f"{file} is sound; its proposal hash is {_proposal(found)}")
+    if clauses:
+        raise SystemExit(int(ExitCode.CONFIG))
+
+
+@charter.command()
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="A data directory, ledger file or CSV.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def compare(a: Path, b: Path, data: Path, as_json: bool) -> None:
+    """Settle the same intervals under charter A and charter B and show each member the difference."""
+    from controller.charter_file import terms
+    from controller.settlement.comparison import compare as compare_terms
+    from controller.settlement.keys import KeyBroken
+    from controller.settlement.lab import LabBroken
+
+    first, second = _charter(a), _charter(b)
+    intervals, held = _intervals(data)
+    if (first.currency, first.minor_digits) != (second.currency, second.minor_digits):
+        raise Refusal("the two charters have different money", ExitCode.CONFIG, hint="compare in one currency")
+    try:
+        found = compare_terms(terms(first, intervals.members), terms(second, intervals.members), intervals)
+    except (LabBroken, KeyBroken) as error:
+        raise Refusal(str(error), ExitCode.CONFIG) from error
+    document = {"schema": 1, "code": _code_version(), "currency": first.currency, "held": list(held)}
+    document |= found.document()
+    click.echo(json.dumps(document, indent=2) if as_json else "\n".join(_lines(found, first, len(held))))
+
+
+def _lines(found: Comparison, file: CharterFile, held: int) -> list[str]:
+    from controller.charter_file import base
+    from controller.settlement.bills import minor_text
+
+    def money(amount: int) -> str:
+        return minor_text(amount, base(file))
+
+    rows = zip(found.members, found.before.bills, found.after.bills, found.changes(), strict=True)
+    changes = found.changes()
+    winners, losers = sum(change < 0 for change in changes), sum(change > 0 for change in changes)
+    return [
+        f"{'member':<16} {'A':>16} {'B':>16} {'change':>16}",
+        *(f"{name:<16} {money(a):>16} {money(b):>16} {money(change):>16}" for name, a, b, change in rows),
+        f"A = {found.names[0]}, B = {found.names[1]}",
+        f"{winners} pay less, {losers} pay more; worst off: {found.worst()}",
+        f"treasury: {money(found.before.treasury)} under A, {money(found.after.treasury)} under B",
+        f"data {found.digest[:16]}…, code {_code_version()[:16]}… (--json has Gini, balance and the whole hashes)",
+        *([f"{held} meter-days were held back and count for nothing (--json names them)"] if held else []),
+    ]
+
+
+def _charter(path: Path) -> CharterFile:
+    from controller.charter_check import check as check_text
+
+    found, clauses = check_text(_text(path))
+    if found is None or clauses:
+        text = "\n".join(clause.text(str(path)) for clause in clauses)
+        raise Refusal(f"{path} is not a sound charter\n{text}", ExitCode.CONFIG, hint=f"atoll charter check {path}")
+    return found
+
+
+def _intervals(data: Path) -> tuple[Intervals, tuple[str, ...]]:
+    from controller.cli.ledger import ledger_file
+    from controller.settlement.lab import LabBroken
+    from controller.shell.interval_data import read_csv, read_ledger
+    from controller.store.ledger_file import NotALedger
+
+    try:
+        return (read_csv(data), ()) if data.suffix == ".csv" else read_ledger(ledger_file(data))
+    except (LabBroken, NotALedger) as error:
+        raise Refusal(str(error), ExitCode.CONFIG) from error
+
+
+def _proposal(file: CharterFile) -> str:
+    from hashlib import sha256
+
+    from controller.charter_file import charter_document
+    from controller.ledger.canonical import encode
+
+    return sha256(encode(charter_document(file))).hexdigest()
+
+
+def _code_version() -> str:
+    """Returns the SHA-256 over the modules that the figures depend on."""
+    from hashlib import sha256
+
+    import controller.settlement as package
+
+    folder = Path(str(package.__file__)).parent
+    return sha256(b"".join((folder / name).read_bytes() for name in CODE_FILES)).hexdigest()
+
+
+def _text(path: Path) -> str:
+    from controller.cli.check import read_text
+
+    return read_text(path)
