@@ -20,7 +20,7 @@ from controller.settlement.keys import (
 from controller.settlement.prices import BillSharing, Flat, MidMarket, Premium, PriceRule, SupplyDemand
 from controller.settlement.terms import Terms
 from controller.site_schema import DAYS, minutes
-from devices.clock import parse_iso
+from devices.clock import HOUR_MS, Instant, parse_iso
 
 FORMAT = "atoll-charter/1"
 
@@ -39,13 +39,16 @@ def charter_document(file: CharterFile) -> dict[str, Json]:
     return row
 
 
-def terms(file: CharterFile, members: Sequence[str]) -> Terms:
-    """Returns the charter's terms for members in this order; those it does not name have its defaults."""
+def terms(file: CharterFile, members: Sequence[str], start: Instant) -> Terms:
+    """Returns the charter's terms for members in this order; those it does not name have its defaults.
+
+    `start` is when the data begin: hourly coefficients count from valid_from, before it too.
+    """
     networks = {member: row.per_kwh for row in file.network for member in row.members}
     return Terms(
         name=f"{file.name} v{file.version}",
         charter=base(file),
-        key=key_of(file, members),
+        key=key_of(file, members, (start - parse_iso(file.valid_from)) // HOUR_MS),
         price=price_of(file),
         lifeline=tuple(member not in file.lifeline.not_for for member in members),
         network=tuple(networks.get(member, 0) for member in members),
@@ -86,8 +89,8 @@ def base(file: CharterFile) -> Charter:
     )
 
 
-def key_of(file: CharterFile, members: Sequence[str]) -> SharingKey:
-    """Returns the sharing key bound to members.
+def key_of(file: CharterFile, members: Sequence[str], origin: int = 0) -> SharingKey:
+    """Returns the sharing key bound to members; `origin` is the first hour of the data, from valid_from.
 
     Raises:
         KeyBroken: a member's participation exceeds 100 %.
@@ -101,7 +104,8 @@ def key_of(file: CharterFile, members: Sequence[str]) -> SharingKey:
         case "static":
             return Static(_row(sharing.weights or {}, members, sharing.default_weight))
         case "hourly":
-            return Hourly(tuple(_row(hour, members, sharing.default_weight) for hour in sharing.hours or [{}]))
+            rows = (_row(hour, members, sharing.default_weight) for hour in sharing.hours or [{}])
+            return Hourly(tuple(rows), origin=origin)
         case "rounds":
             return Rounds(_row(sharing.classes or {}, members, sharing.default_class))
         case "participation":

@@ -72,7 +72,8 @@ def compare(a: Path, b: Path, data: Path, as_json: bool) -> None:
     if (first.currency, first.minor_digits) != (second.currency, second.minor_digits):
         raise Refusal("the two charters have different money", ExitCode.CONFIG, hint="compare in one currency")
     try:
-        found = compare_terms(terms(first, intervals.members), terms(second, intervals.members), intervals)
+        before, after = (terms(file, intervals.members, intervals.start) for file in (first, second))
+        found = compare_terms(before, after, intervals)
     except (LabBroken, KeyBroken) as error:
         raise Refusal(str(error), ExitCode.CONFIG) from error
     document = {"schema": 1, "code": _code_version(), "currency": first.currency, "held": list(held)}
@@ -113,7 +114,9 @@ def _charter(path: Path) -> CharterFile:
 
 def _intervals(data: Path) -> tuple[Intervals, tuple[str, ...]]:
     from controller.cli.ledger import ledger_file
+    from controller.settlement.charter import CharterBroken
     from controller.settlement.lab import LabBroken
+    from controller.settlement.tariff import OutsideTable, TableBroken
     from controller.shell.interval_data import read_csv, read_ledger
     from controller.store.ledger_file import NotALedger
 
@@ -121,6 +124,9 @@ def _intervals(data: Path) -> tuple[Intervals, tuple[str, ...]]:
         return (read_csv(data), ()) if data.suffix == ".csv" else read_ledger(ledger_file(data))
     except (LabBroken, NotALedger) as error:
         raise Refusal(str(error), ExitCode.CONFIG) from error
+    except (CharterBroken, TableBroken, OutsideTable, KeyError) as error:
+        hint = f"atoll ledger verify {data} says more"
+        raise Refusal(f"{data}: the ledger's rules cannot be read: {error}", ExitCode.CONFIG, hint=hint) from error
 
 
 def _proposal(file: CharterFile) -> str:

@@ -51,8 +51,8 @@ def share_block(key: SharingKey, taken: Whole, given: Whole, first: int) -> Shar
     match key:
         case Static(weights):
             return _weighted(taken, given, np.array([weights], np.int64))
-        case Hourly(rows, per_hour):
-            hours = np.arange(first, first + len(taken)) // per_hour % len(rows)
+        case Hourly(rows, per_hour, origin):
+            hours = (origin + np.arange(first, first + len(taken)) // per_hour) % len(rows)
             return _weighted(taken, given, np.array(rows, np.int64)[hours])
         case OwnKey(rows):
             if first + len(taken) > len(rows):

@@ -103,16 +103,20 @@ class Static:
 
 @dataclass(frozen=True, slots=True)
 class Hourly:
-    """By coefficients fixed beforehand for each hour of the data, used again from the start when they end."""
+    """By coefficients fixed beforehand for each hour, used again from the start when they end.
+
+    `origin` is the hour that slot 0 of the data falls into, counted from the first coefficient's.
+    """
 
     coefficients: tuple[tuple[int, ...], ...]
     slots_per_hour: int = 4
+    origin: int = 0
     recomputable: ClassVar[Recomputable] = Recomputable.HOUSEHOLD
     publishes: ClassVar[tuple[str, ...]] = ("coefficients", "given", "shared")
 
     def share(self, slot: Slot, index: int) -> Shares:
         """Returns the static shares by the weights of this hour."""
-        return _weighted(slot, self.coefficients[index // self.slots_per_hour % len(self.coefficients)])
+        return _weighted(slot, self.coefficients[(self.origin + index // self.slots_per_hour) % len(self.coefficients)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,6 +122,7 @@ def test_hours_take_their_own_coefficients() -> None:
     assert key.share(slot, 3).near == (1000 * UWH, 0, 0)
     assert key.share(slot, 4).near == (0, 1000 * UWH, 0)
     assert key.share(slot, 8) == key.share(slot, 0)
+    assert Hourly(key.coefficients, origin=-3).share(slot, 0) == key.share(slot, 4)
 
 
 def test_participation_in_two_communities_never_exceeds_the_whole() -> None:

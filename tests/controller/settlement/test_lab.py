@@ -33,7 +33,7 @@ from tests.ledger_village import charter, local_midnight, members
 KEYS = (
     Proportional(),
     Static((1, 2, 3)),
-    Hourly(((1, 0, 2), (0, 3, 1))),
+    Hourly(((1, 0, 2), (0, 3, 1)), origin=-1),
     OwnKey(((1, 2, 3),) * 12),
     Rounds((1, 0, 1)),
     Participation(((6000, 3333, 0), (4000, 1, 10_000))),
