@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from devices.clock import Instant
     from devices.shell.run_clock import Clock
 
-PORT_FREE_S = 3.0
-
 
 @click.command()
 @click.argument("part", type=click.Choice(["hub", "gateway", "all"]))
@@ -91,28 +89,6 @@ def _latest_known(folder: Path) -> Instant:
         file.close()
 
 
-def _await_port(port: int) -> None:
-    """Waits for our last broker to end; the gateways know this port, so no other one will do.
-
-    Raises:
-        Refusal: somebody else keeps it.
-    """
-    from controller.shell.broker import NoFreePort, free_port
-    from controller.shell.children import wait_until
-
-    def free() -> bool:
-        try:
-            return free_port("127.0.0.1", port, tried=1) == port
-        except NoFreePort:
-            return False
-
-    if not wait_until(free, PORT_FREE_S):
-        hint = (
-            f"if a broker listens there, use it: --broker 127.0.0.1:{port}\nelse take another: --broker-port {port + 1}"
-        )
-        raise Refusal(f"port {port} for the broker is in use by another program", ExitCode.RETRY, hint=hint)
-
-
 def _hub(
     place: Site, folder: Path, listen: str, port: int, broker: str | None, broker_port: int, follow_run: bool
 ) -> None:
@@ -120,14 +96,12 @@ def _hub(
 
     from controller.shell.broker import BrokerFailed, NoBroker, NoFreePort
     from controller.shell.data_dir import HubFileBroken
-    from controller.shell.hub_process import ConsolePortTaken, HubOptions, run_hub
+    from controller.shell.hub_process import BrokerPortTaken, ConsolePortTaken, HubOptions, run_hub
     from controller.shell.journal import JournalDamaged
     from controller.shell.rulebook import TimezoneChanged
     from controller.store.ledger_file import NotALedger
     from devices.shell.data_lock import AlreadyRunning
 
-    if broker is None:
-        _await_port(broker_port)
     options = HubOptions(
         data_dir=folder,
         broker=broker or f"127.0.0.1:{broker_port}",
@@ -142,6 +116,12 @@ def _hub(
         raise Refusal(str(error), ExitCode.CONFIG) from error
     except (apsw.FullError, apsw.IOError, apsw.ReadOnlyError) as error:
         raise _not_written(folder, error) from error
+    except BrokerPortTaken as error:
+        hint = (
+            f"if a broker listens there, use it: --broker 127.0.0.1:{broker_port}\n"
+            f"else take another: --broker-port {broker_port + 1}"
+        )
+        raise Refusal(str(error), ExitCode.RETRY, hint=hint) from error
     except ConsolePortTaken as error:
         raise Refusal(str(error), ExitCode.RETRY, hint="free the port, or choose --port and --listen") from error
     except (BrokerFailed, NoBroker, NoFreePort) as error:

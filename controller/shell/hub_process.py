@@ -19,7 +19,8 @@ from controller.cycle import Hold
 from controller.plans import HISTORY_DAYS
 from controller.shell.bookkeeper import Bookkeeper
 from controller.shell.books import Books
-from controller.shell.broker import BrokerChild, choose
+from controller.shell.broker import BrokerChild, NoFreePort, choose, free_port
+from controller.shell.children import wait_until
 from controller.shell.control import SOCKET_NAME, ControlSocket
 from controller.shell.data_dir import CONSOLE, LEDGER, OPERATOR_CODE, next_epoch
 from controller.shell.hub import LiveHub, Ports, stop_on_signals
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("hub")
 
+PORT_FREE_S = 3.0
 LIVE_CYCLE_REAL_MS = 250
 REMEMBERED = 1_000
 """Entries of a kind that a restarted hub reads back; other kinds, however many, hide none of them."""
@@ -63,13 +65,37 @@ def run_hub(site: Site, options: HubOptions, clock: Clock) -> None:
 
     Raises:
         AlreadyRunning: another hub works on this data directory.
+        BrokerPortTaken, ConsolePortTaken: somebody else listens there.
         BrokerFailed: the broker cannot be started.
     """
     lock = DataLock(options.data_dir, "hub")
     try:
+        if options.own_broker:
+            await_port(int(options.broker.rpartition(":")[2]))
         _Process(site, options, clock).run()
     finally:
         lock.close()
+
+
+class BrokerPortTaken(OSError):
+    """Somebody else listens where the gateways expect our broker."""
+
+
+def await_port(port: int) -> None:
+    """Waits for our last broker to end; the gateways know this port, so no other one will do.
+
+    Raises:
+        BrokerPortTaken: somebody else keeps it.
+    """
+
+    def free() -> bool:
+        try:
+            return free_port("127.0.0.1", port, tried=1) == port
+        except NoFreePort:
+            return False
+
+    if not wait_until(free, PORT_FREE_S):
+        raise BrokerPortTaken(f"port {port} for the broker is in use by another program")
 
 
 class ConsolePortTaken(OSError):
