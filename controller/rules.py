@@ -192,7 +192,7 @@ def _mode_power(context: Context, mode: Mode, limit_w: int) -> float | None:
         return None
     if mode is Mode.DISCHARGE:
         return max(min(follow, 0.0), -float(limit_w))
-    return follow
+    return min(max(follow, -float(limit_w)), float(limit_w))
 
 
 def follow_power(context: Context) -> float | None:

@@ -63,7 +63,8 @@ def test_without_a_plan_the_battery_follows_the_communitys_meter() -> None:
 @pytest.mark.parametrize(
     ("mode", "limit", "expected"),
     [
-        (Mode.FOLLOW, 0, -10_000),
+        (Mode.FOLLOW, 40_000, -10_000),
+        (Mode.FOLLOW, 6_000, -6_000),
         (Mode.HOLD, 0, 0),
         (Mode.CHARGE, 12_000, 12_000),
         (Mode.DISCHARGE, 7_000, -7_000),
