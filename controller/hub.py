@@ -6,15 +6,11 @@ everything that must be durable committed before anything is sent. No clock, no 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from controller import conditions, plans, rules
-from controller.alarms import AlarmBook, AlarmChange
-from controller.civil import clock_text
-from controller.commands import AcknowledgeAlarm, Command, CommandResult, HoldDevice, ReleaseDevice, Role
-from controller.cycle import Context, Decision, Hold, fallback, full_band, run
+from controller.alarms import AlarmBook
+from controller.cycle import Context, Decision, Hold, fallback, run
 from controller.history import History
 from controller.hub_events import (
     Accept,
@@ -29,13 +25,15 @@ from controller.hub_events import (
     Reply,
     Store,
 )
+from controller.hub_state import Hub, HubConfig, Lease
 from controller.image import Image, Snapshot
-from controller.ledger.entries import derived_id, is_entry_id
+from controller.ledger.entries import derived_id
 from controller.missions import Board, MissionNote
+from controller.operators import give, journal
 from controller.site import Site
-from devices.clock import DAY_MS, MINUTE_MS, Instant, iso, next_boundary, parse_iso
+from devices.clock import MINUTE_MS, Instant, iso, next_boundary
 from devices.events import Incoming, LinkDown, LinkUp, Tick
-from devices.model import WRITABLE, DeviceId, DeviceKind, IntervalRecord, Setpoint
+from devices.model import DeviceKind, IntervalRecord, Setpoint
 from devices.outbox import BadPayload, decode_batch
 from devices.sparkplug import (
     DeviceData,
@@ -70,77 +68,8 @@ __all__ = [
     "step",
 ]
 
-HOLD_MAX_MS = DAY_MS
-COMMANDS_REMEMBERED = 1_000
-TEXT_MAX = 500
-UNTIL_MAX = parse_iso("9999-12-31T00:00:00Z")
 PLAN_WAIT_MS = 10 * MINUTE_MS
 ISLAND_VOLTS = 50.0
-
-
-@dataclass(frozen=True, slots=True)
-class HubConfig:
-    """How this hub runs. `epoch` counts starts and fences setpoints; `floor_ms` is 500 ms real at the run's speed."""
-
-    site: Site
-    epoch: int
-    cycle_ms: int
-    period_ms: int  # how often gateways publish
-    floor_ms: int
-    replan_ms: int
-    plans: bool = True  # False: rules only
-    simulated: bool = False
-    slow_period_ms: int = 0  # how often meters and solar are read, where that is less often
-    phase_ms: int = 0  # how long after each boundary the cycle runs
-
-
-@dataclass(slots=True)
-class Lease:
-    """The setpoint that a device was last sent."""
-
-    value: float
-    sent_at: Instant
-    reason: str
-
-
-@dataclass(slots=True)
-class Hub:
-    """Everything that one hub knows. Made by `start`; changed only by `step`."""
-
-    config: HubConfig
-    host: HostSession
-    image: Image
-    history: History
-    planning: plans.Planning
-    board: Board
-    alarms: AlarmBook
-    started_at: Instant
-    next_cycle: Instant
-    owner_of: Mapping[DeviceId, str]  # the site's devices and the gateway that may speak for each
-    link_up: bool = False
-    link_reason: str = "not connected yet"
-    gateways: set[str] = field(default_factory=set[str])
-    node_of: dict[DeviceId, str] = field(default_factory=dict[DeviceId, str])
-    holds: dict[DeviceId, Hold] = field(default_factory=dict[DeviceId, Hold])
-    leases: dict[DeviceId, Lease] = field(default_factory=dict[DeviceId, Lease])
-    decisions: dict[DeviceId, Decision] = field(default_factory=dict[DeviceId, Decision])
-    snapshot: Snapshot | None = None
-    island: bool = False
-    sequence: int = 0
-    version: int = 0
-    cycles: int = 0
-    booked: Booked = field(default_factory=lambda: Booked(0, ""))
-    answered: deque[CommandResult] = field(default_factory=lambda: deque[CommandResult](maxlen=COMMANDS_REMEMBERED))
-    bad_batches: int = 0
-
-    def next_deadline(self) -> Instant:
-        """Returns when `step` wants a Tick at the latest."""
-        reorder = self.host.next_deadline()
-        return self.next_cycle if reorder is None else Instant(min(self.next_cycle, reorder))
-
-    def watch_from(self) -> Instant:
-        """Returns from when on silence is an alarm: start-up gives every device one deadline, at least ten seconds."""
-        return Instant(self.started_at + max(10_000, 10 * self.config.floor_ms, 3 * self.config.period_ms))
 
 
 def start(
@@ -188,7 +117,7 @@ def step(hub: Hub, event: Event, now: Instant) -> tuple[Hub, list[Effect]]:
             hub.planning.answered(request, answer, now)
             return hub, []
         case Commanded(command=command):
-            return hub, _command(hub, command, now)
+            return hub, give(hub, command, now)
         case Booked():
             hub.booked = event
             return hub, []
@@ -405,18 +334,7 @@ def health(hub: Hub) -> conditions.Health:
 
 def _watch(hub: Hub, snapshot: Snapshot, now: Instant) -> list[Effect]:
     found = conditions.find(hub.config.site, snapshot, health(hub))
-    return [_journal(change) for change in hub.alarms.update(found, now)]
-
-
-def _journal(change: AlarmChange) -> Audit:
-    body = (
-        ("alarm", change.id),
-        ("from", change.before),
-        ("to", change.after),
-        ("text", change.text),
-        ("by", change.by),
-    )
-    return Audit("alarm", derived_id(change.at, "alarm", change.id, change.after), body)
+    return [journal(change) for change in hub.alarms.update(found, now)]
 
 
 def _may_plan(hub: Hub, snapshot: Snapshot) -> bool:
@@ -431,110 +349,3 @@ def _ask(hub: Hub, snapshot: Snapshot, now: Instant) -> AskPlan:
     problem = plans.build_problem(site, snapshot, hub.board, outlook, hub.island)
     request = hub.planning.ask(problem, outlook, now, hub.config.replan_ms)
     return AskPlan(request.id, problem)
-
-
-def _command(hub: Hub, command: Command, now: Instant) -> list[Effect]:
-    """Permission, sanity, effect, audit entry, reply; a repeated id gets its first answer again."""
-    for result in hub.answered:
-        if result.id == command.id:
-            return [Reply(result)]
-    if not is_entry_id(command.id):
-        return [Reply(CommandResult(command.id, False, "bad-id", "a command carries a UUIDv7 made by its sender"))]
-    if not _recordable(command):
-        message = f"a command ends before the year 9999 and its texts have at most {TEXT_MAX} whole characters"
-        return [Reply(CommandResult(command.id, False, "bad-command", message))]
-    if command.actor.role is not Role.OPERATOR:
-        refused = CommandResult(command.id, False, "forbidden", f"{command.actor.name} may look, not command")
-        return [*_audit_command(command, refused, now), Reply(refused)]
-    match command:
-        case HoldDevice():
-            result = _hold(hub, command, now)
-        case ReleaseDevice():
-            result = _release(hub, command)
-        case AcknowledgeAlarm():
-            result, journal = _acknowledge(hub, command, now)
-            hub.answered.append(result)
-            hub.version += 1
-            return [*journal, *_audit_command(command, result, now), Reply(result)]
-    hub.answered.append(result)
-    hub.next_cycle = now  # the rules act on it at once
-    return [*_audit_command(command, result, now), Reply(result)]
-
-
-def _recordable(command: Command) -> bool:
-    """Returns whether the log can hold what the command says: nothing is done that could not be written down."""
-    texts = [command.actor.name, command.actor.via]
-    match command:
-        case HoldDevice():
-            texts += [command.device, command.reason]
-            if not 0 <= command.until <= UNTIL_MAX:
-                return False
-        case ReleaseDevice():
-            texts += [command.device, command.reason]
-        case AcknowledgeAlarm():
-            texts += [command.alarm, command.note]
-    return all(len(text) <= TEXT_MAX and text.encode(errors="ignore").decode() == text for text in texts)
-
-
-def _hold(hub: Hub, command: HoldDevice, now: Instant) -> CommandResult:
-    def refuse(code: str, message: str) -> CommandResult:
-        return CommandResult(command.id, False, code, message)
-
-    device = hub.config.site.device(command.device)
-    if device is None:
-        known = ", ".join(spec.id for spec in hub.config.site.devices if spec.kind in WRITABLE)
-        return refuse("unknown-device", f"there is no device {command.device!r}; these can be held: {known}")
-    if device.kind not in WRITABLE or device.read_only:
-        return refuse("not-writable", f"{device.id} ({device.kind}) takes no setpoint")
-    band = full_band(device)
-    if not band.low <= command.value <= band.high:
-        return refuse("out-of-range", f"{command.value:g} is outside {band.low:g} to {band.high:g} for {device.id}")
-    if not command.reason.strip():
-        return refuse("no-reason", "say why: the next shift and the log need a reason")
-    if not now < command.until <= now + HOLD_MAX_MS:
-        return refuse("bad-expiry", "a hold ends within 24 hours from now")
-    hold = Hold(device.id, command.value, command.until, command.reason.strip(), command.actor.name)
-    hub.holds[device.id] = hold
-    until = clock_text(hub.config.site.timezone, command.until)
-    return CommandResult(command.id, True, "ok", f"{device.id} is held at {command.value:g} until {until}")
-
-
-def _release(hub: Hub, command: ReleaseDevice) -> CommandResult:
-    if hub.holds.pop(DeviceId(command.device), None) is None:
-        return CommandResult(command.id, False, "not-held", f"{command.device} is not held")
-    return CommandResult(command.id, True, "ok", f"{command.device} is released")
-
-
-def _acknowledge(hub: Hub, command: AcknowledgeAlarm, now: Instant) -> tuple[CommandResult, list[Effect]]:
-    change = hub.alarms.acknowledge(command.alarm, command.actor.name, command.note, now)
-    if change is None:
-        message = f"no alarm {command.alarm!r} waits for an acknowledgement"
-        return CommandResult(command.id, False, "unknown-alarm", message), []
-    return CommandResult(command.id, True, "ok", f"{command.alarm} is acknowledged"), [_journal(change)]
-
-
-def _audit_command(command: Command, result: CommandResult, now: Instant) -> list[Effect]:
-    body: list[tuple[str, str]] = [
-        ("by", command.actor.name),
-        ("role", command.actor.role),
-        ("via", command.actor.via),
-        ("at", iso(now)),
-        ("result", result.code),
-        ("message", result.message),
-    ]
-    match command:
-        case HoldDevice():
-            kind = "hold"
-            body += [
-                ("device", command.device),
-                ("value", f"{command.value:.15g}"),  # a restarted hub reads it back
-                ("until", iso(command.until)),
-                ("reason", command.reason),
-            ]
-        case ReleaseDevice():
-            kind = "release"
-            body += [("device", command.device), ("reason", command.reason)]
-        case AcknowledgeAlarm():
-            kind = "acknowledge"
-            body += [("alarm", command.alarm), ("note", command.note)]
-    return [Audit(kind, command.id, tuple(body))]

@@ -1,0 +1,143 @@
+"""What people ask of the hub: permission, sanity, effect, audit entry, reply. Part of the hub's step; pure."""
+
+from __future__ import annotations
+
+from controller.alarms import AlarmChange
+from controller.civil import clock_text
+from controller.commands import AcknowledgeAlarm, Command, CommandResult, HoldDevice, ReleaseDevice, Role
+from controller.cycle import Hold, full_band
+from controller.hub_events import Audit, Effect, Reply
+from controller.hub_state import Hub
+from controller.ledger.entries import derived_id, is_entry_id
+from devices.clock import DAY_MS, Instant, iso, parse_iso
+from devices.model import WRITABLE, DeviceId
+
+HOLD_MAX_MS = DAY_MS
+TEXT_MAX = 500
+UNTIL_MAX = parse_iso("9999-12-31T00:00:00Z")
+
+
+def give(hub: Hub, command: Command, now: Instant) -> list[Effect]:
+    """Permission, sanity, effect, audit entry, reply; a repeated id gets its first answer again."""
+    for result in hub.answered:
+        if result.id == command.id:
+            return [Reply(result)]
+    if not is_entry_id(command.id):
+        return [Reply(CommandResult(command.id, False, "bad-id", "a command carries a UUIDv7 made by its sender"))]
+    if not _recordable(command):
+        message = f"a command ends before the year 9999 and its texts have at most {TEXT_MAX} whole characters"
+        return [Reply(CommandResult(command.id, False, "bad-command", message))]
+    if command.actor.role is not Role.OPERATOR:
+        refused = CommandResult(command.id, False, "forbidden", f"{command.actor.name} may look, not command")
+        return [*_audit_command(command, refused, now), Reply(refused)]
+    match command:
+        case HoldDevice():
+            result = _hold(hub, command, now)
+        case ReleaseDevice():
+            result = _release(hub, command)
+        case AcknowledgeAlarm():
+            result, journal = _acknowledge(hub, command, now)
+            _remember(hub, result)
+            hub.version += 1
+            return [*journal, *_audit_command(command, result, now), Reply(result)]
+    _remember(hub, result)
+    hub.next_cycle = now  # the rules act on it at once
+    return [*_audit_command(command, result, now), Reply(result)]
+
+
+def _remember(hub: Hub, result: CommandResult) -> None:
+    """Keeps what was done, so that a repeat is harmless; what was refused may be asked again."""
+    if result.accepted:
+        hub.answered.append(result)
+
+
+def _recordable(command: Command) -> bool:
+    """Returns whether the log can hold what the command says: nothing is done that could not be written down."""
+    texts = [command.actor.name, command.actor.via]
+    match command:
+        case HoldDevice():
+            texts += [command.device, command.reason]
+            if not 0 <= command.until <= UNTIL_MAX:
+                return False
+        case ReleaseDevice():
+            texts += [command.device, command.reason]
+        case AcknowledgeAlarm():
+            texts += [command.alarm, command.note]
+    return all(len(text) <= TEXT_MAX and text.encode(errors="ignore").decode() == text for text in texts)
+
+
+def _hold(hub: Hub, command: HoldDevice, now: Instant) -> CommandResult:
+    def refuse(code: str, message: str) -> CommandResult:
+        return CommandResult(command.id, False, code, message)
+
+    device = hub.config.site.device(command.device)
+    if device is None:
+        known = ", ".join(spec.id for spec in hub.config.site.devices if spec.kind in WRITABLE)
+        return refuse("unknown-device", f"there is no device {command.device!r}; these can be held: {known}")
+    if device.kind not in WRITABLE or device.read_only:
+        return refuse("not-writable", f"{device.id} ({device.kind}) takes no setpoint")
+    band = full_band(device)
+    if not band.low <= command.value <= band.high:
+        return refuse("out-of-range", f"{command.value:g} is outside {band.low:g} to {band.high:g} for {device.id}")
+    if not command.reason.strip():
+        return refuse("no-reason", "say why: the next shift and the log need a reason")
+    if not now < command.until <= now + HOLD_MAX_MS:
+        return refuse("bad-expiry", "a hold ends within 24 hours from now")
+    hold = Hold(device.id, command.value, command.until, command.reason.strip(), command.actor.name)
+    hub.holds[device.id] = hold
+    until = clock_text(hub.config.site.timezone, command.until)
+    return CommandResult(command.id, True, "ok", f"{device.id} is held at {command.value:g} until {until}")
+
+
+def _release(hub: Hub, command: ReleaseDevice) -> CommandResult:
+    if hub.holds.pop(DeviceId(command.device), None) is None:
+        return CommandResult(command.id, False, "not-held", f"{command.device} is not held")
+    return CommandResult(command.id, True, "ok", f"{command.device} is released")
+
+
+def _acknowledge(hub: Hub, command: AcknowledgeAlarm, now: Instant) -> tuple[CommandResult, list[Effect]]:
+    change = hub.alarms.acknowledge(command.alarm, command.actor.name, command.note, now)
+    if change is None:
+        message = f"no alarm {command.alarm!r} waits for an acknowledgement"
+        return CommandResult(command.id, False, "unknown-alarm", message), []
+    return CommandResult(command.id, True, "ok", f"{command.alarm} is acknowledged"), [journal(change)]
+
+
+def _audit_command(command: Command, result: CommandResult, now: Instant) -> list[Effect]:
+    body: list[tuple[str, str]] = [
+        ("by", command.actor.name),
+        ("role", command.actor.role),
+        ("via", command.actor.via),
+        ("at", iso(now)),
+        ("result", result.code),
+        ("message", result.message),
+    ]
+    match command:
+        case HoldDevice():
+            kind = "hold"
+            body += [
+                ("device", command.device),
+                ("value", f"{command.value:.15g}"),  # a restarted hub reads it back
+                ("until", iso(command.until)),
+                ("reason", command.reason),
+            ]
+        case ReleaseDevice():
+            kind = "release"
+            body += [("device", command.device), ("reason", command.reason)]
+        case AcknowledgeAlarm():
+            kind = "acknowledge"
+            body += [("alarm", command.alarm), ("note", command.note)]
+    name = command.id if result.accepted else derived_id(now, "refused", command.id)
+    return [Audit(kind, name, tuple(body))]
+
+
+def journal(change: AlarmChange) -> Audit:
+    """Returns the log's entry of an alarm's transition."""
+    body = (
+        ("alarm", change.id),
+        ("from", change.before),
+        ("to", change.after),
+        ("text", change.text),
+        ("by", change.by),
+    )
+    return Audit("alarm", derived_id(change.at, "alarm", change.id, change.after), body)
