@@ -142,13 +142,13 @@ _last_line = [0.0]
 
 
 def _show(running: Demo) -> None:
-    from controller.shell.demo import status_line
+    from controller.shell.demo import has_readings, status_line
 
     terminal = sys.stdout.isatty()
     if not terminal and time.monotonic() - _last_line[0] < LINE_EVERY_S:
         return
     view = running.status()
-    if view is None or view["link"] != "live":
+    if view is None or view["link"] != "live" or not has_readings(view):
         return
     _last_line[0] = time.monotonic()
     line = status_line(view, running.places.run.console)

@@ -12,6 +12,7 @@ import click
 from controller.cli.remote import ask_hub, data_dir_option
 
 Row = Mapping[str, object]
+IDLE_W = 25.0
 QUALITIES = ("good", "uncertain", "stale", "bad")
 
 
@@ -53,7 +54,7 @@ def render(view: Row) -> list[str]:
         f"broker: {view['broker']}",
         "",
     ]
-    lines += [f"  {row['label']:<26}{value_text(cast('Row', row['power']))}" for row in rows(view, "flows")]
+    lines += [f"  {row['label']:<26}{power_text(cast('Row', row['power']))}" for row in rows(view, "flows")]
     battery, tank = cast("Row", view["battery_soc"]), cast("Row", view["tank_level"])
     lines += [
         "",
@@ -75,6 +76,14 @@ def render(view: Row) -> list[str]:
         for row in alarms
     ]
     return lines
+
+
+def power_text(value: Row) -> str:
+    """Returns a power with the way it flows, so that nobody has to know the sign rule."""
+    watts = cast("float | None", value["value"])
+    if watts is None or abs(watts) < IDLE_W:
+        return value_text(value)
+    return value_text({**value, "value": abs(watts)}) + ("  giving" if watts < 0 else "  taking")
 
 
 def value_text(value: Row) -> str:

@@ -194,6 +194,11 @@ class Demo:
         stop_run(self.options.data_dir / RUN, self.clock.now())
 
 
+def has_readings(view: Mapping[str, object]) -> bool:
+    """Returns whether any power is known yet."""
+    return any(cast("Mapping[str, object]", row["power"])["value"] is not None for row in _rows(view, "flows"))
+
+
 def status_line(view: Mapping[str, object], console: str) -> str:
     """Returns the demo's one line: clock, power balance, battery and tank, plan, ledger, alarms, console."""
     zone, at = str(view["timezone"]), Instant(cast("int", view["at"]))
