@@ -6,7 +6,7 @@ The hub's watts become the planner's kW here and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from controller.civil import local_time, next_minute
 from controller.history import History
@@ -32,7 +32,7 @@ DAY_SLOTS = 96
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What was believed at `made_at` about the slots from `start` on; kept with every plan."""
+    """What was believed at `made_at` about the slots from `start` on; the plan in force keeps its own."""
 
     made_at: Instant
     start: Instant
@@ -66,7 +66,6 @@ class Planning:
     failures: int = 0
     made: int = 0
     sequence: int = 0
-    kept: list[tuple[Instant, Forecast, Plan]] = field(default_factory=list[tuple[Instant, Forecast, Plan]])
 
     def due(self, now: Instant) -> bool:
         """Returns whether a new question should go out."""
@@ -102,19 +101,19 @@ class Planning:
         self.next_at = next_boundary(now, replan_ms)
         return self.pending
 
-    def answered(self, request: int, answer: Answer, now: Instant) -> str | None:
-        """Takes the planner's answer; returns None when the plan is used, else why it is not.
+    def answered(self, request: int, answer: Answer, now: Instant) -> None:
+        """Takes the planner's answer; `status` says whether the plan is used, or why it is not.
 
         A `Planned` has passed the independent checker; anything else leaves the last good plan in force.
         """
         pending = self.pending
         if pending is None or pending.id != request:
-            return None
+            return
         self.pending = None
         match answer:
             case Planned(plan=plan):
                 self._adopt(plan, pending, now)
-                return None
+                return
             case Refused(infeasible=infeasible):
                 cause = "nothing can serve the lifelines: " + "; ".join(infeasible.reasons[:3])
             case Failed(cause=kind, message=message):
@@ -123,15 +122,12 @@ class Planning:
         self.next_at = Instant(min(self.next_at, now + RETRY_MS))
         kept = f"the plan of {iso(self.made_at)} goes on" if self.current(now) and self.made_at else "rules only"
         self.status = f"{kept}: {cause}"
-        return cause
 
     def _adopt(self, plan: Plan, request: Request, now: Instant) -> None:
         self.plan, self.made_at, self.forecast = plan, now, replace(request.forecast, past=None)
         self.made += 1
         self.failures = 0
         self.status = plan.status
-        self.kept.append((now, self.forecast, plan))
-        del self.kept[:-200]
 
 
 def forecast(site: Site, history: History, now: Instant) -> Forecast:
@@ -144,17 +140,19 @@ def forecast(site: Site, history: History, now: Instant) -> Forecast:
     calendar = Calendar(DAY_SLOTS, (local.hour * 60 + local.minute) // 15, local.weekday())
     slots = site.plan_slots
 
-    def ahead(field_name: str, typical: Series) -> Series:
-        return forecast_series(history.series(field_name, start, HISTORY_DAYS), calendar, slots, typical)
+    def known(field_name: str) -> list[float | None]:
+        return history.series(field_name, start, HISTORY_DAYS)
 
+    used, made = known("load_wh"), known("pv_wh")
     rated_wh = sum(plant.ratings["power_w_max"] for plant in site.of_kind(DeviceKind.PV)) / 4
-    solar = forecast_solar(
-        history.series("pv_wh", start, HISTORY_DAYS), calendar, slots, typical_solar(rated_wh, DAY_SLOTS)
-    )
-    load = ahead("load_wh", typical_load(250.0 * len(site.of_kind(DeviceKind.METER)), DAY_SLOTS))
-    critical = ahead("critical_wh", typical_load(250.0 * len(site.critical), DAY_SLOTS))
+    solar = forecast_solar(made, calendar, slots, typical_solar(rated_wh, DAY_SLOTS))
+    usual = typical_load(250.0 * len(site.of_kind(DeviceKind.METER)), DAY_SLOTS)
+    load = forecast_series(used, calendar, slots, usual)
+    usual_critical = typical_load(250.0 * len(site.critical), DAY_SLOTS)
+    critical = forecast_series(known("critical_wh"), calendar, slots, usual_critical)
     taps = sum(len(device.channels) for device in site.of_kind(DeviceKind.WATER_METERS))
-    water = ahead("water_ml", typical_load(400_000.0 * taps / DAY_SLOTS, DAY_SLOTS))
+    usual_water = typical_load(400_000.0 * taps / DAY_SLOTS, DAY_SLOTS)
+    water = forecast_series(known("water_ml"), calendar, slots, usual_water)
     homes = sum(1 for member in site.members if member.lifeline)
     lifeline_wh = homes * site.charter.lifeline_wh / DAY_SLOTS
     return Forecast(
@@ -164,13 +162,12 @@ def forecast(site: Site, history: History, now: Instant) -> Forecast:
         tuple(min(part + lifeline_wh, whole) * 4 / 1000 for part, whole in zip(critical, load, strict=True)),
         tuple(min(wh, rated_wh) * 4 / 1000 for wh in solar),
         tuple(ml / 1e6 for ml in water),
-        _past(history, start),
+        _past(used, made),
     )
 
 
-def _past(history: History, start: Instant) -> Past | None:
+def _past(load: Sequence[float | None], pv: Sequence[float | None]) -> Past | None:
     """Returns the metered load and PV, or None before two days of them are known."""
-    load, pv = (history.series(name, start, HISTORY_DAYS) for name in ("load_wh", "pv_wh"))
     first = next((slot for slot, values in enumerate(zip(load, pv, strict=True)) if None not in values), len(load))
     if len(load) - first < 2 * DAY_SLOTS:
         return None

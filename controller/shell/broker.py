@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from controller.shell.children import die_with
+from controller.shell.children import die_with, log_tail
 
 PACKET_BYTES_MAX = 262_144
 START_S = 8.0
@@ -230,8 +230,7 @@ class BrokerChild:
 
     def log_end(self, lines: int = 8) -> str:
         """Returns the last lines of the child's log."""
-        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
-        return "\n".join("    " + line for line in text.splitlines()[-lines:]) or "    (it printed nothing)"
+        return log_tail(self.log, lines)
 
     def _spawn(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -105,9 +105,7 @@ class Supervisor:
 
     def log_end(self, name: str, lines: int = 12) -> str:
         """Returns the last lines of a child's log."""
-        path = self._log_dir / f"{name}.log"
-        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-        return "\n".join("    " + line for line in text.splitlines()[-lines:]) or "    (it printed nothing)"
+        return log_tail(self._log_dir / f"{name}.log", lines)
 
     def _spawn(self, spec: ChildSpec) -> subprocess.Popen[bytes]:
         path = self._log_dir / f"{spec.name}.log"
@@ -122,6 +120,12 @@ class Supervisor:
                 start_new_session=True,  # a Ctrl-C in the terminal is the supervisor's alone
                 preexec_fn=die_with(os.getpid()),  # noqa: PLW1509 - two system calls, no lock taken
             )
+
+
+def log_tail(path: Path, lines: int) -> str:
+    """Returns the last lines of a log, indented, for an error message."""
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    return "\n".join("    " + line for line in text.splitlines()[-lines:]) or "    (it printed nothing)"
 
 
 def die_with(parent: int) -> Callable[[], None]:
