@@ -43,6 +43,7 @@ class Condition:
     consequence: str
     response: str
     delay_ms: int = 0  # it must last this long before anybody is called
+    code: str = ""  # of `atoll help`, where there is more to say
 
 
 @dataclass(frozen=True, slots=True)

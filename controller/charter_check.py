@@ -16,11 +16,13 @@ from pydantic import ValidationError
 
 from controller.charter_file import base, key_of, price_of
 from controller.charter_schema import CharterFile, VectorTable
-from controller.settlement.keys import KeyBroken, Slot
-from controller.settlement.prices import BillSharing, Premium, PriceBroken, SlotPrices
+from controller.ledger.identity import BadDid
+from controller.settlement.keys import KeyBroken, Recomputable, Slot
+from controller.settlement.prices import BillSharing, Premium, PriceBroken, Shapley, SlotPrices
 from controller.settlement.tariff import TariffTable, compile_year, local_year
 from controller.site_problems import LineIndex, Path, SchemaFinding, where
-from controller.site_schema import DAYS, minutes
+from controller.site_types import DAYS, minutes
+from controller.voting import voter_key
 from devices.clock import parse_iso
 
 
@@ -31,6 +33,8 @@ class Kind(StrEnum):
     CONTRADICTION = "contradiction"
     GAP = "gap"
     UNREACHABLE = "unreachable"
+    LAB_ONLY = "lab-only"
+    """A rule that only an auditor can recompute: good for `atoll charter compare`, never in force for households."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,10 @@ class Clause:
 
 _READ_BY = {
     "weights": ("static",),
-    "default_weight": ("static", "hourly"),
+    "default_weight": ("static", "hourly", "own-key"),
+    "slots": ("own-key",),
+    "samples": ("shapley",),
+    "seed": ("shapley",),
     "hours": ("hourly",),
     "classes": ("rounds",),
     "default_class": ("rounds",),
@@ -67,6 +74,8 @@ _NEEDED = {
     "hourly": ("hours",),
     "rounds": ("classes",),
     "participation": ("communities",),
+    "own-key": ("slots",),
+    "shapley": ("samples", "seed"),
     "flat": ("local_price",),
     "premium": ("premium", "takers_permille", "givers_permille"),
 }
@@ -82,14 +91,19 @@ def check(text: str) -> tuple[CharterFile | None, list[Clause]]:
     try:
         file = CharterFile.model_validate(content)
     except ValidationError as error:
-        findings = [SchemaFinding.parse(dict(found)) for found in error.errors(include_url=False)]
-        return None, _placed(lines, [_schema(finding) for finding in findings])
+        rows = [SchemaFinding.parse(dict(found)) for found in error.errors(include_url=False)]
+        return None, _placed(lines, [_schema(row) for row in rows])
+    return file, _placed(lines, findings(file))
+
+
+def findings(file: CharterFile) -> list[Clause]:
+    """Returns what is wrong with a charter that could be read, each with the month that shows it; no lines."""
     found = list(_moments(file))
-    if not found:
-        found = [*_bands(file), *_clauses(file), *_prices(file), *_key(file), *_quorum(file), *_vectors(file)]
-        month = first_month(file)
-        found = [_with(clause, clause.month or month) for clause in found]
-    return file, _placed(lines, found)
+    if found:
+        return found
+    found = [*_bands(file), *_clauses(file), *_prices(file), *_key(file), *_quorum(file), *_vectors(file)]
+    month = first_month(file)
+    return [_with(clause, clause.month or month) for clause in found]
 
 
 def first_month(file: CharterFile) -> str:
@@ -183,13 +197,24 @@ def _clauses(file: CharterFile) -> Iterator[Clause]:
         ("price", file.price.rule, file.price),
     ):
         for name in sorted(row.model_fields_set & _READ_BY.keys()):
-            if chosen not in _READ_BY[name]:
+            default = getattr(type(row).model_construct(), name)  # written out in the canonical document
+            if chosen not in _READ_BY[name] and getattr(row, name) != default:
                 message = f"{name} has no effect: {table} is {chosen!r}"
                 fix = f"remove it, or choose {' or '.join(_READ_BY[name])}"
                 yield Clause(Kind.UNREACHABLE, (table, name), message, fix)
         for name in _NEEDED.get(chosen, ()):
             if name not in row.model_fields_set:
                 yield Clause(Kind.GAP, (table,), f"{chosen!r} needs {name}", f"add {name} = ...")
+    for table, rule in (("sharing", key_of(file, ())), ("price", price_of(file))):
+        if rule.recomputable is not Recomputable.HOUSEHOLD:
+            message = f"{table} {type(rule).__name__}: only an auditor can recompute it, a household cannot"
+            yield Clause(Kind.LAB_ONLY, (table,), message, "compare with it; put another into force")
+    yield from _uncounted(file)
+    yield from _together(file)
+
+
+def _together(file: CharterFile) -> Iterator[Clause]:
+    """Finds clauses that do not go together."""
     lifeline = file.lifeline
     if lifeline.wh and file.price.rule == "bill-sharing":
         message = "the lifeline block has no effect: bill sharing divides one bill by energy taken"
@@ -206,6 +231,20 @@ def _clauses(file: CharterFile) -> Iterator[Clause]:
                 message = f"{member} is on feeder {seen[member]!r} and on {row.feeder!r}"
                 yield Clause(Kind.CONTRADICTION, ("network", index, "members"), message, "name it once")
             seen[member] = row.feeder
+
+
+def _uncounted(file: CharterFile) -> Iterator[Clause]:
+    """Finds clauses that say what no settlement here does."""
+    storage = file.storage
+    for name in ("owner", "losses") if storage is not None else ():
+        if getattr(storage, name) != "community":
+            message = f"{name} = 'depositor': stored energy is settled as the community's own, with its losses"
+            yield Clause(Kind.UNREACHABLE, ("storage", name), message, "write community")
+    seen: set[str] = set()
+    for index, row in enumerate(file.service):
+        if row.name in seen:
+            yield Clause(Kind.CONTRADICTION, ("service", index, "name"), f"{row.name} has two prices", "keep one")
+        seen.add(row.name)
 
 
 def _prices(file: CharterFile) -> Iterator[Clause]:
@@ -249,6 +288,11 @@ def _key(file: CharterFile) -> Iterator[Clause]:
 
 def _quorum(file: CharterFile) -> Iterator[Clause]:
     quorum = file.quorum
+    for index, key in enumerate(quorum.of):
+        try:
+            voter_key(key)
+        except BadDid as error:
+            yield Clause(Kind.SYNTAX, ("quorum", "of", index), str(error), "what `atoll key show FILE` prints")
     if len(set(quorum.of)) != len(quorum.of):
         yield Clause(Kind.CONTRADICTION, ("quorum", "of"), "an approver is named twice", "name each once")
     if quorum.approvals > len(set(quorum.of)):
@@ -278,7 +322,7 @@ def _vector(file: CharterFile, vector: VectorTable, members: list[str]) -> Mappi
         real = {member: str(part) for member, part in zip(members, got, strict=True) if part}
         if {member: part for member, part in wanted.items() if part != "0"} != real:
             found[name] = f"the vector says {wanted}, the charter's rules say {real}"
-    if vector.price is not None and not isinstance(rule, BillSharing | Premium):
+    if vector.price is not None and not isinstance(rule, BillSharing | Premium | Shapley):
         price = rule.price(SlotPrices(sum(slot.taken), sum(slot.given), vector.import_price, file.export_price))
         if price != vector.price:
             found["price"] = f"the vector says {vector.price}, the charter's rules say {price}"

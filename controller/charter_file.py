@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import cast
+
+from pydantic import ValidationError
 
 from controller.charter_schema import CharterFile
 from controller.ledger.canonical import Json
 from controller.settlement.charter import Charter, TariffBand
 from controller.settlement.keys import (
     Hourly,
+    OwnKey,
     Participation,
     Proportional,
     Rounds,
@@ -17,12 +21,16 @@ from controller.settlement.keys import (
     SharingKey,
     Static,
 )
-from controller.settlement.prices import BillSharing, Flat, MidMarket, Premium, PriceRule, SupplyDemand
+from controller.settlement.prices import BillSharing, Flat, MidMarket, Premium, PriceRule, Shapley, SupplyDemand
 from controller.settlement.terms import Terms
-from controller.site_schema import DAYS, minutes
-from devices.clock import HOUR_MS, Instant, parse_iso
+from controller.site_types import DAYS, minutes
+from devices.clock import HOUR_MS, Instant, iso, parse_iso
 
 FORMAT = "atoll-charter/1"
+
+
+class NotACharter(ValueError):
+    """A document that is not the canonical one of a charter file."""
 
 
 def charter_document(file: CharterFile) -> dict[str, Json]:
@@ -37,6 +45,38 @@ def charter_document(file: CharterFile) -> dict[str, Json]:
         row["valid_to"] = parse_iso(file.valid_to)
     row["recomputable"] = {"sharing": key_of(file, ()).recomputable, "price": price_of(file).recomputable}
     return row
+
+
+def parse_document(document: Mapping[str, Json]) -> CharterFile:
+    """Returns the charter in a canonical document.
+
+    Raises:
+        NotACharter: it is none, or not the one that `charter_document` writes.
+    """
+    row = {key: value for key, value in document.items() if key not in ("format", "recomputable")}
+    for key in ("valid_from", "valid_to"):
+        if key in row:
+            moment = row[key]
+            if not isinstance(moment, int):
+                raise NotACharter(f"{key} is {moment!r}, not an instant")
+            row[key] = iso(Instant(moment))
+    try:
+        file = CharterFile.model_validate(row)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise NotACharter(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    if charter_document(file) != document:
+        raise NotACharter("it is not the canonical document of its own clauses")
+    return file
+
+
+def published(document: Mapping[str, Json]) -> Charter:
+    """Returns the charter in a canonical document as the log publishes it: its rule id is the document's format.
+
+    Raises:
+        NotACharter: it is none.
+    """
+    return replace(base(parse_document(document)), sharing=FORMAT, clauses=document)
 
 
 def terms(file: CharterFile, members: Sequence[str], start: Instant) -> Terms:
@@ -85,6 +125,7 @@ def base(file: CharterFile) -> Charter:
         lifeline_water_price=file.lifeline.water_price,
         water_price=file.water_price,
         bill_period=file.bill_period,
+        clock_tolerance_ms=file.clock_tolerance_ms,
         rounding=file.rounding,
     )
 
@@ -106,6 +147,8 @@ def key_of(file: CharterFile, members: Sequence[str], origin: int = 0) -> Sharin
         case "hourly":
             rows = (_row(hour, members, sharing.default_weight) for hour in sharing.hours or [{}])
             return Hourly(tuple(rows), origin=origin)
+        case "own-key":
+            return OwnKey(tuple(_row(slot, members, sharing.default_weight) for slot in sharing.slots or []))
         case "rounds":
             return Rounds(_row(sharing.classes or {}, members, sharing.default_class))
         case "participation":
@@ -113,7 +156,7 @@ def key_of(file: CharterFile, members: Sequence[str], origin: int = 0) -> Sharin
             return Participation(tuple(tuple(percent * 100 for percent in row) for row in rows))
 
 
-def price_of(file: CharterFile) -> PriceRule | BillSharing | Premium:
+def price_of(file: CharterFile) -> PriceRule | BillSharing | Premium | Shapley:
     """Returns the price rule."""
     price = file.price
     match price.rule:
@@ -125,6 +168,8 @@ def price_of(file: CharterFile) -> PriceRule | BillSharing | Premium:
             return SupplyDemand()
         case "bill-sharing":
             return BillSharing()
+        case "shapley":
+            return Shapley(price.samples or 1, price.seed or 0)
         case "premium":
             return Premium(price.premium or 0, price.takers_permille or 0, price.givers_permille or 0)
 

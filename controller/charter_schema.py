@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from controller.site_schema import BandTable, Id, MicroPrice, Table
+from controller.site_community_schema import BandTable, ClockTolerance
+from controller.site_types import Id, MicroPrice, Table
 
 Weights = dict[Id, Annotated[int, Field(ge=0, le=10**6)]]
 Energy = dict[Id, Annotated[int, Field(ge=0, le=10**7)]]
@@ -28,7 +29,7 @@ class CommunityTable(Table):
 class SharingTable(Table):
     """Who gets the community's energy in a slot."""
 
-    key: Literal["static", "proportional", "hourly", "rounds", "participation", "shared-energy"]
+    key: Literal["static", "proportional", "hourly", "rounds", "participation", "shared-energy", "own-key"]
     weights: Annotated[Weights | None, Field(description="static: member = weight")] = None
     default_weight: Annotated[int, Field(ge=0, le=10**6, description="static, hourly: weight of everybody else")] = 1
     hours: Annotated[
@@ -37,16 +38,19 @@ class SharingTable(Table):
     classes: Annotated[dict[Id, Annotated[int, Field(ge=0, le=9)]] | None, Field(description="rounds: 0 first")] = None
     default_class: Annotated[int, Field(ge=0, le=9, description="rounds: class of everybody else")] = 1
     communities: list[CommunityTable] | None = None
+    slots: Annotated[list[Weights] | None, Field(description="own-key: one table per slot (policy lab only)")] = None
 
 
 class PriceTable(Table):
     """What shared energy costs."""
 
-    rule: Literal["flat", "mid-market", "supply-demand", "bill-sharing", "premium"]
+    rule: Literal["flat", "mid-market", "supply-demand", "bill-sharing", "premium", "shapley"]
     local_price: MicroPrice | None = None
     premium: MicroPrice | None = None
     takers_permille: Permille | None = None
     givers_permille: Permille | None = None
+    samples: Annotated[int | None, Field(ge=1, le=1000, description="shapley: orders drawn (policy lab only)")] = None
+    seed: Annotated[int | None, Field(ge=0, lt=2**31, description="shapley: of the orders drawn")] = None
 
 
 class LifelineTable(Table):
@@ -89,6 +93,12 @@ class StorageTable(Table):
     losses: Literal["community", "depositor"]
 
 
+class DividendTable(Table):
+    """A part of what the community gained in a bill period, paid back to its households in equal parts."""
+
+    permille: Annotated[int, Field(ge=1, le=1000, description="Of the period's gain")]
+
+
 class QuorumTable(Table):
     """What a change of this charter needs."""
 
@@ -122,6 +132,7 @@ class CharterFile(Table):
     minor_digits: Annotated[int, Field(ge=0, le=4)] = 2
     bill_period: Literal["day", "week", "month"]
     rounding: Literal["half-even-per-bill"] = "half-even-per-bill"
+    clock_tolerance_ms: ClockTolerance | None = None
     late_window_h: Annotated[int, Field(ge=1, le=24 * 60)] = 6
     export_price: MicroPrice
     water_price: MicroPrice = 0
@@ -133,5 +144,6 @@ class CharterFile(Table):
     network: list[NetworkTable] = Field(default_factory=list[NetworkTable])
     service: list[ServiceTable] = Field(default_factory=list[ServiceTable])
     storage: StorageTable | None = None
+    dividend: DividendTable | None = None
     quorum: QuorumTable
     vector: list[VectorTable] = Field(default_factory=list[VectorTable])

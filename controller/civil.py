@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -40,6 +41,14 @@ def next_minute(zone: str, now: Instant, minute: int) -> Instant:
         if moment > now:
             return moment
     raise AssertionError("a local minute comes within two days")
+
+
+def every_day(zone: str, after: Instant, before: Instant, minute: int) -> Iterator[Instant]:
+    """Yields the instants between two at which the wall clock shows `minute` of the day; neither end is among them."""
+    at = next_minute(zone, after, minute)
+    while at < before:
+        yield at
+        at = next_minute(zone, at, minute)
 
 
 def clock_text(zone: str, now: Instant) -> str:

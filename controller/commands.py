@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -56,7 +57,49 @@ class ReleaseDevice:
     reason: str
 
 
-Command = AcknowledgeAlarm | HoldDevice | ReleaseDevice
+@dataclass(frozen=True, slots=True)
+class OperateDevice:
+    """One of two steps: `select` asks what would happen, `operate` names that selection and does it."""
+
+    id: str
+    actor: Actor
+    device: str
+    value: float  # a breaker: 0 open, 1 close; a drone: 1 launch
+    step: str  # select, operate
+    reason: str
+    selection: str = ""  # of the second step: the id of the first
+
+
+@dataclass(frozen=True, slots=True)
+class MoneyRequest:
+    """Something asked of the treasurer's desk: `controller/money/desk.py` knows what a request may say."""
+
+    id: str
+    actor: Actor
+    request: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class DeclareStorm:
+    """Somebody expects a storm: the hub prepares for it; a later declaration takes an earlier one's place."""
+
+    id: str
+    actor: Actor
+    start: Instant
+    end: Instant
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelStorm:
+    """Takes a declaration back."""
+
+    id: str
+    actor: Actor
+    reason: str
+
+
+Command = AcknowledgeAlarm | HoldDevice | ReleaseDevice | OperateDevice | MoneyRequest | DeclareStorm | CancelStorm
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from controller import edge_conditions
 from controller.alarms import Condition, Priority
 from controller.image import Snapshot
 from controller.site import Site
@@ -14,6 +15,8 @@ from devices.model import DeviceId, DeviceKind
 
 VEHICLES = (DeviceKind.ROBOT, DeviceKind.DRONE)
 BUS_SILENT_MIN = 3
+RESERVE_DEADBAND = 0.02
+"""Of the tank: so far below its drinking reserve somebody is called; the alarm holds until the reserve is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,10 @@ class Health:
     records_rejected: int
     failed_missions: Mapping[str, str]  # run key -> why
     quarantined: Mapping[str, str]  # account -> why
+    safe_mode: bool = False
+    unwitnessed: str = ""  # what the ledger's witness policy has lacked for too long
+    standing: frozenset[str] = frozenset()  # alarms that somebody has been called for and that still hold
+    commands: bool = True  # False: this hub sends no setpoints (advisory, safe mode), so that every lease lapses
     settle_ms: int = 10_000  # silence must last this long, so that a bus that dies is one alarm and a restart is none
 
 
@@ -43,9 +50,19 @@ def find(site: Site, snapshot: Snapshot, health: Health) -> dict[str, Condition]
 
 def _all(site: Site, snapshot: Snapshot, health: Health) -> Iterable[Condition]:
     yield from _communication(site, snapshot, health)
-    yield from _water(site, snapshot)
+    yield from edge_conditions.find(site, snapshot, commands=health.commands, settle_ms=health.settle_ms)
+    yield from _water(site, snapshot, health)
     yield from _energy(site, snapshot, health)
     yield from _planning(health)
+    if health.safe_mode:
+        yield Condition(
+            "safe-mode",
+            Priority.HIGH,
+            "hub",
+            "the hub ended too often and runs in safe mode: it sends no commands and makes no plans",
+            "devices run on their own safe values; records wait in the gateways",
+            "read its log (journalctl -u atoll-hub), mend the cause, then: systemctl restart atoll-hub",
+        )
     for run, why in health.failed_missions.items():
         yield Condition(
             f"mission.{run}",
@@ -63,6 +80,16 @@ def _all(site: Site, snapshot: Snapshot, health: Health) -> Iterable[Condition]:
             f"the bill of {account} is on hold: {why}",
             "its energy is settled when the records are complete",
             f"read the meter of {account} and check its wiring",
+        )
+
+    if health.unwitnessed:
+        yield Condition(
+            "witnesses",
+            Priority.LOW,
+            "ledger",
+            f"the ledger's checkpoints are not witnessed: {health.unwitnessed}",
+            "the ledger goes on; that nobody rewrites it is shown to fewer people",
+            "see whether the witnesses' machines run (`atoll witness`) and are reached from the hub",
         )
 
 
@@ -89,6 +116,7 @@ def _communication(site: Site, snapshot: Snapshot, health: Health) -> Iterable[C
             f"gateway {gateway} is silent",
             "its devices run on their own safe values; its records are kept there",
             "check its power and network",
+            code="EDGE-009",
         )
     buses = [_bus(site, snapshot, gateway.id, health) for gateway in site.gateways if gateway.id not in dead]
     yield from (bus for bus in buses if bus is not None)
@@ -107,6 +135,7 @@ def _communication(site: Site, snapshot: Snapshot, health: Health) -> Iterable[C
             if device.gateway
             else f"check power and radio of {device.id}",
             health.settle_ms,
+            "EDGE-007",
         )
 
 
@@ -125,13 +154,16 @@ def _bus(site: Site, snapshot: Snapshot, gateway: str, health: Health) -> Condit
         "they fall back to their own safe values; their last values are not used and nothing is asked of them",
         f"check power and cable between gateway {gateway} and {places}; atoll status --json names each device",
         health.settle_ms,
+        "EDGE-008",
     )
 
 
-def _water(site: Site, snapshot: Snapshot) -> Iterable[Condition]:
+def _water(site: Site, snapshot: Snapshot, health: Health) -> Iterable[Condition]:
     for tank in site.of_kind(DeviceKind.TANK):
         level = snapshot.value(tank.id, "level")
-        if level is not None and level < site.water_reserve:
+        # At the reserve a rule starts the pump, and what the taps take meanwhile is no fault of anybody.
+        short = 0.0 if f"reserve.{tank.id}" in health.standing else RESERVE_DEADBAND
+        if level is not None and level < site.water.tanks[tank.id].reserve - short:
             yield Condition(
                 f"reserve.{tank.id}",
                 Priority.HIGH,
@@ -139,7 +171,7 @@ def _water(site: Site, snapshot: Snapshot) -> Iterable[Condition]:
                 f"{tank.id} is below its drinking reserve ({level:.0%})",
                 "irrigation stops; if it falls further, taps run dry",
                 "see that the pump runs; ask people to save water",
-                2 * MINUTE_MS,
+                5 * MINUTE_MS,
             )
 
 

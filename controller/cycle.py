@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from controller.emergency_orders import Orders
 from controller.image import Snapshot
 from controller.site import Site
+from controller.site_energy import FeederSpec
 from devices.clock import Instant
-from devices.model import WRITABLE, DeviceId, DeviceKind, DeviceSpec
+from devices.leases import default_of
+from devices.model import TWO_STEP, WRITABLE, DeviceId, DeviceKind, DeviceSpec
 from optimizer.plan import StorageStep, UnitStep
 
 
@@ -80,6 +83,10 @@ class Context:
     holds: Mapping[DeviceId, Hold] = field(default_factory=dict[DeviceId, Hold])
     locked_out: frozenset[DeviceId] = frozenset()
     previous: Mapping[DeviceId, float] = field(default_factory=dict[DeviceId, float])
+    orders: Orders = field(default_factory=Orders)
+    peak_w: float | None = None  # with a capacity charge: import that the month or the plan has paid for already
+    due: frozenset[DeviceId] = frozenset()  # relays whose appliance has to run now, or is not done in its window
+    lines: tuple[FeederSpec, ...] = ()  # limits of single lines, those of the plan in force among them
 
     @property
     def now(self) -> Instant:
@@ -98,7 +105,7 @@ def full_band(device: DeviceSpec) -> Band:
             return Band(-ratings["discharge_w_max"], ratings["charge_w_max"])
         case DeviceKind.GENSET:
             return Band(-ratings["power_w_max"], 0.0)
-        case DeviceKind.CHARGER:
+        case DeviceKind.CHARGER | DeviceKind.THERMAL:
             return Band(0.0, ratings["power_w_max"])
         case _:
             return Band(0.0, 1.0)  # pump off/on, PV fraction
@@ -106,7 +113,7 @@ def full_band(device: DeviceSpec) -> Band:
 
 def fallback(device: DeviceSpec) -> float:
     """Returns what the device goes to by itself when the hub's lease runs out."""
-    return 1.0 if device.kind is DeviceKind.PV else 0.0
+    return default_of(device)
 
 
 def run(context: Context, rules: Sequence[tuple[str, Rule]]) -> list[Decision]:
@@ -114,7 +121,7 @@ def run(context: Context, rules: Sequence[tuple[str, Rule]]) -> list[Decision]:
     return [
         decide(context, device, rules)
         for device in context.site.devices
-        if device.kind in WRITABLE and not device.read_only
+        if device.kind in WRITABLE and device.kind not in TWO_STEP and not device.read_only
     ]
 
 

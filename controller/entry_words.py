@@ -6,26 +6,37 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from controller.ledger.canonical import Json
+from controller.settlement.run_names import name_in
 
-COMMANDS = ("hold", "release", "acknowledge")
+COMMANDS = ("hold", "release", "acknowledge", "select", "operate", "storm", "storm-cancel")
 SCALES = {"energy": (9, "kWh", 3), "water": (3, "L", 1)}
 """Asset -> (power of ten of its shown unit, unit, digits); uWh and mL inside."""
+WORDS_MAX = 80
+"""A value that is longer is told by its beginning: a line stays a line."""
 
 
 def entry_text(kind: str, body: Mapping[str, Json], member: str = "", period: str = "") -> str:
     """Returns what happened: the body's own words where it has some."""
     if kind in COMMANDS:
-        what = body.get("device") or body.get("alarm")
-        value = f" at {body['value']} until {body['until']}" if "until" in body else ""
+        what = body.get("device") or body.get("alarm") or body.get("from") or ""
+        value = f" at {body['value']}" if "value" in body else ""
+        value += f" until {body['until']}" if "until" in body else ""
         why = body.get("reason") or body.get("note") or "no note"
         return f"{body.get('by')}: {kind} {what}{value} ({why}) -> {body.get('result')}"
     if "text" in body:
         state = body.get("to") or body.get("state")
         return f"{body['text']} [{state}]" if state else str(body["text"])
     if member or period:
-        return " ".join(part for part in (kind, member, period) if part)
-    parts = [f"{key} {value}" for key, value in body.items() if isinstance(value, str | int)]
+        run = name_in(body)
+        return " ".join(part for part in (kind, member, period, f"({run})" if run else "") if part)
+    parts = [f"{key} {_short(value)}" for key, value in body.items() if isinstance(value, str | int)]
     return ", ".join(parts[:4]) or kind
+
+
+def _short(value: str | int) -> str:
+    """Returns a value on one line; keys and the like by their beginning."""
+    line = " ".join(str(value).split())
+    return line if len(line) <= WORDS_MAX else line[: WORDS_MAX - 1] + "…"
 
 
 def amount_text(asset: str, amount: int, minor_digits: int) -> tuple[str, str]:

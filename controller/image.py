@@ -67,6 +67,10 @@ class Snapshot:
         image = self.devices.get(DeviceId(device))
         return image is not None and self._fresh(image, device, image.at)
 
+    def pumping(self, pump: str) -> bool:
+        """Returns whether a pump is known to run, at whatever speed of its drive."""
+        return (self.value(pump, "on") or 0.0) > 0.0
+
     def _fresh(self, image: DeviceImage, device: str, at: Instant) -> bool:
         return image.online and self.now - at <= self.deadlines_ms.get(DeviceId(device), 0)
 

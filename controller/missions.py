@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from enum import StrEnum
 from itertools import pairwise
 
 from controller.civil import clock_text, local_instant, local_time
 from controller.image import Snapshot
 from controller.site import DailyJob, Place, Site
+from controller.storm import HOME_MS
+from controller.zone_orders import for_vehicle
 from devices.clock import MINUTE_MS, Instant
 from devices.model import DeviceId, DeviceKind, DeviceSpec, Message, Quality, Readings
 from devices.vda5050 import (
     Action,
     ActionParameter,
-    Address,
     BlockingType,
     Edge,
     Kind,
@@ -33,8 +34,6 @@ from optimizer.plan import Plan
 from optimizer.problem import AssetId
 
 VEHICLE_KINDS = (DeviceKind.ROBOT, DeviceKind.DRONE)
-INTERFACE = "vda5050"
-MANUFACTURER = "atoll"
 MAP = "site"
 POINTS = ("soc", "state", "x", "y")
 LATE_MS = 60 * MINUTE_MS
@@ -52,6 +51,7 @@ class RunState(StrEnum):
     DONE = "done"
     FAILED = "failed"
     MISSED = "missed"
+    SPARED = "spared"  # its field's soil holds enough water
 
 
 class VehicleCode(StrEnum):
@@ -92,8 +92,13 @@ class MissionNote:
 
 
 def run_key(site: Site, job: DailyJob, opens: Instant) -> str:
+    """Returns the id of the run of a job whose window opens then."""
+    return day_key(job, local_time(site.timezone, opens))
+
+
+def day_key(job: DailyJob, day: date) -> str:
     """Returns the id of one local day's run of a job: `irrigation.20260603`."""
-    return f"{job.id}.{local_time(site.timezone, opens):%Y%m%d}"
+    return f"{job.id}.{day:%Y%m%d}"
 
 
 class Board:
@@ -105,9 +110,7 @@ class Board:
         self._runs: dict[str, Run] = {}
         self._known = dict(known or {})
         self._first: Instant | None = None
-        self._addresses = {
-            spec.id: Address(INTERFACE, MANUFACTURER, spec.id) for spec in site.devices if spec.kind in VEHICLE_KINDS
-        }
+        self._addresses = {spec.id: site.sky.address(spec.id) for spec in site.devices if spec.kind in VEHICLE_KINDS}
         answer_ms, silence_ms = max(5_000, 6 * floor_ms), max(65_000, 6 * floor_ms)
         self.sessions = {
             device: MasterSession(address, answer_ms, silence_ms) for device, address in self._addresses.items()
@@ -115,6 +118,10 @@ class Board:
         self._by_prefix = {
             address.topic(Kind.STATE).removesuffix(Kind.STATE): device for device, address in self._addresses.items()
         }
+        self._prefixes = tuple(self._by_prefix)
+        self.others: dict[str, tuple[RunState, str]] = {}  # orders of somebody else: state and why, for them to take
+        self.closed: tuple[Instant, Instant] | None = None  # a storm: nobody is out then
+        self.litres: Mapping[str, float] = {}  # of runs that water a field, by key; 0: it needs none that day
         self._notes: list[MissionNote] = []
         self._messages: list[Message] = []
 
@@ -123,6 +130,10 @@ class Board:
         return [topic for session in self.sessions.values() for topic in session.subscriptions()]
 
     # -- vehicles --------------------------------------------------------------------------------------------------
+
+    def concerns(self, topic: str) -> bool:
+        """Returns whether a topic is one of a vehicle's."""
+        return topic.startswith(self._prefixes)
 
     def receive(self, topic: str, payload: bytes, now: Instant) -> list[Readings]:
         """Returns the readings that a vehicle's message brings; malformed ones are counted in its session."""
@@ -151,7 +162,10 @@ class Board:
 
     def _change(self, key: str, state: RunState, why: str) -> None:
         run = self._runs.get(key)
-        if run is None or run.state is state:
+        if run is None:
+            self.others[key] = (state, why)
+            return
+        if run.state is state:
             return
         run.state, run.why = state, why
         text = f"{run.job.kind} at {run.job.place}: {state}" + (f" ({why})" if why else "")
@@ -167,7 +181,7 @@ class Board:
             day = today + timedelta(days=offset)
             opens, closes = (local_instant(self._site.timezone, day, minute) for minute in job.window)
             run = self._run(job, opens, closes)
-            if run.state is RunState.WAITING and closes - job.duration_ms >= now:
+            if run.state is RunState.WAITING and closes - job.duration_ms >= now and self.water_l(run) is not None:
                 found.append((opens, closes))
         return found
 
@@ -179,6 +193,16 @@ class Board:
             if run.state in (RunState.SENT, RunState.RUNNING):
                 self.sessions[job.device].adopt(self._order(run), self._until(run))
         return run
+
+    def water_l(self, run: Run) -> float | None:
+        """Returns what a run takes from the tank [L]; None where its field needs nothing that day."""
+        litres = self.litres.get(run.key, run.job.water_l)
+        return None if run.key in self.litres and litres == 0.0 else litres
+
+    def done(self, key: str) -> bool:
+        """Returns whether a run is known to have been done."""
+        run = self._runs.get(key)
+        return (RunState(self._known.get(key, RunState.WAITING)) if run is None else run.state) is RunState.DONE
 
     def _until(self, run: Run) -> Instant:
         """Returns when a run has failed if it is not done."""
@@ -201,6 +225,10 @@ class Board:
 
     def _maybe_start(self, run: Run, plan: Plan | None, snapshot: Snapshot, now: Instant) -> None:
         latest = Instant(run.closes - run.job.duration_ms)
+        if self.water_l(run) is None:
+            if now > latest:
+                self._change(run.key, RunState.SPARED, "the soil holds enough water")
+            return
         run.planned = _planned_start(plan, run) or run.planned
         start = latest if run.planned is None else min(run.planned, latest)
         if now < max(start, run.opens):
@@ -210,12 +238,17 @@ class Board:
         if now > latest + LATE_MS:
             self._change(run.key, RunState.MISSED, run.why or "no vehicle was ready in time")
             return
-        why = self.not_ready(run.job.device, snapshot)
+        why = self.storm_bars(now, run.job.duration_ms) or self.not_ready(run.job.device, snapshot)
         if why:
             run.why = why
             return
-        session = self.sessions[run.job.device]
-        self._messages.append(session.send(self._order(run), now, self._until(run)))
+        session, spec = self.sessions[run.job.device], self._site.device(run.job.device)
+        assert spec is not None, "a session has a device"
+        order = for_vehicle(self._site, self._order(run), spec)
+        if isinstance(order, str):
+            run.why = order
+            return
+        self._messages.append(session.send(order, now, self._until(run)))
         self._change(run.key, RunState.SENT, "")
 
     def _order(self, run: Run) -> Order:
@@ -225,7 +258,7 @@ class Board:
         assert place is not None, "a checked site file names only places that exist"
         parameters = (
             ActionParameter("duration_ms", job.duration_ms),
-            ActionParameter("water_l", job.water_l),
+            ActionParameter("water_l", self.water_l(run) or 0.0),
         )
         action = Action(ACTIONS[job.kind], f"{run.key}.do", BlockingType.HARD, parameters)
         nodes = tuple(
@@ -254,12 +287,19 @@ class Board:
         if state.operatingMode is not OperatingMode.AUTOMATIC:
             return f"in {state.operatingMode.lower()} mode"
         if state.errors:
-            return f"error {state.errors[0].errorType}"
+            why = state.errors[0].errorDescription
+            return f"error {state.errors[0].errorType}" + (f": {why}" if why else "")
         if session.order is not None or state.nodeStates:
             return "on a mission"
         if charge < _needed_charge(spec):
             return f"charging ({charge:.0%}, needs {_needed_charge(spec):.0%})"
         return ""
+
+    def storm_bars(self, now: Instant, lasting_ms: int) -> str:
+        """Returns why nobody leaves now for so long, where a storm is declared, or an empty text."""
+        if self.closed is None or now >= self.closed[1] or now + lasting_ms <= self.closed[0] - HOME_MS:
+            return ""
+        return "a storm is declared: nobody would be back in time"
 
     def ready_text(self, device: str, snapshot: Snapshot) -> str:
         """Returns `ready`, or the first reason why not."""

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from controller import two_step
 from controller.civil import clock_text
 from controller.cycle import Decision, full_band
 from controller.hub import Hub, others_w
 from controller.image import Snapshot
 from controller.missions import VEHICLE_KINDS
+from controller.plan_water import UNPUMPED
 from controller.site import Site
+from controller.step_words import AWAY, OFF, steps_shown
 from controller.views import AlarmView, DeviceView, FlowView, NextAction, NowView, PlanRow, Value, Writable
 from devices.clock import Instant
-from devices.model import WRITABLE, DeviceKind, DeviceSpec, Quality
-from optimizer.plan import Mode, Plan
+from devices.model import TWO_STEP, WRITABLE, DeviceKind, DeviceSpec, Quality
+from devices.outputs import STATE_POINTS
+from optimizer.plan import Plan, StorageStep, UnitStep
 
 NOTHING = Quality.BAD
 UNITS = {
@@ -29,8 +33,17 @@ UNITS = {
     "hz": "Hz",
     "flow_lpm": "L/min",
     "setpoint": "W",
+    "celsius": "deg C",
+    "clock_s": "s",
 }
-SHOWN_ALONE = (DeviceKind.GRID, DeviceKind.BATTERY, DeviceKind.GENSET, DeviceKind.PUMP, DeviceKind.CHARGER)
+SHOWN_ALONE = (
+    DeviceKind.GRID,
+    DeviceKind.BATTERY,
+    DeviceKind.GENSET,
+    DeviceKind.PUMP,
+    DeviceKind.CHARGER,
+    DeviceKind.THERMAL,
+)
 KIND_LABELS = {
     DeviceKind.GRID: "Grid connection",
     DeviceKind.METER: "Meter",
@@ -41,14 +54,22 @@ KIND_LABELS = {
     DeviceKind.TANK: "Water tank",
     DeviceKind.WATER_METERS: "Water meters",
     DeviceKind.CHARGER: "Vehicle charger",
+    DeviceKind.THERMAL: "Thermal store",
+    DeviceKind.SWITCH: "Switch",
+    DeviceKind.RELAY: "Relay",
+    DeviceKind.BREAKER: "Breaker",
+    DeviceKind.FLOW_METER: "Flow meter",
+    DeviceKind.SENSOR: "Sensor",
     DeviceKind.ROBOT: "Ground robot",
     DeviceKind.DRONE: "Drone",
 }
-MODE_WORDS = {
-    Mode.FOLLOW: "follow the meter",
-    Mode.HOLD: "hold",
-    Mode.CHARGE: "charge",
-    Mode.DISCHARGE: "discharge",
+NAMED_BY_ID = {
+    DeviceKind.THERMAL,
+    DeviceKind.SWITCH,
+    DeviceKind.RELAY,
+    DeviceKind.BREAKER,
+    DeviceKind.FLOW_METER,
+    DeviceKind.SENSOR,
 }
 
 
@@ -99,6 +120,7 @@ def now_view(hub: Hub, now: Instant, around: Surroundings) -> NowView:
                 response=alarm.condition.response,
                 since=alarm.since,
                 acknowledged_by=alarm.acknowledged_by,
+                code=alarm.condition.code,
             )
             for alarm in hub.alarms.standing
         ),
@@ -165,10 +187,10 @@ def _flows(site: Site, snapshot: Snapshot) -> list[FlowView]:
         FlowView("homes", f"{len(meters)} homes and buildings", "meter", homes),
     ]
     flows.extend(
-        FlowView(device.id, KIND_LABELS[device.kind], device.kind, value_of(snapshot, device.id, "W"))
+        FlowView(device.id, device_label(site, device), device.kind, value_of(snapshot, device.id, "W"))
         for device in site.devices
-        if device.kind in SHOWN_ALONE
-    )
+        if device.kind in SHOWN_ALONE and not (snapshot.value(device.id, "W") is None and snapshot.online(device.id))
+    )  # a drive that reports and has no meter is in nobody's sum
     return flows
 
 
@@ -204,7 +226,7 @@ def _tank(hub: Hub, site: Site, snapshot: Snapshot) -> tuple[Value, float | None
     if value.value is None or outlook is None or not outlook.water_kl:
         return value, None
     daily_kl = sum(outlook.water_kl) / len(outlook.water_kl) * 96
-    above_kl = (value.value - site.water_reserve) * tank.ratings["volume_l"] / 1000
+    above_kl = (value.value - site.water.tanks[tank.id].reserve) * tank.ratings["volume_l"] / 1000
     return value, max(0.0, above_kl) / daily_kl * 24 if daily_kl > 0 else None
 
 
@@ -224,15 +246,21 @@ def _device(hub: Hub, snapshot: Snapshot, device: DeviceSpec, names: dict[str, s
         f" {clock_text(hub.config.site.timezone, hold.until)}: {hold.reason}",
         ready=hub.board.ready_text(device.id, snapshot) if device.kind in VEHICLE_KINDS else "",
         writable=writable(device),
+        choices=two_step.choices(hub, device),
     )
 
 
 def _label(device: DeviceSpec, names: Mapping[str, str]) -> str:
-    """Returns the member's name for its meter, `Solar (Bruno)` for what stands behind one, else the kind."""
+    """Returns the member's name for its meter, `Solar (Bruno)` for what stands behind one, else the kind.
+
+    Kinds that say little of themselves go with the id: `Relay (washer-1, Hemi)`.
+    """
     if device.kind is DeviceKind.METER:
         return names.get(device.id, device.id)
+    told = [device.id] if device.kind in NAMED_BY_ID else []
     owner = names.get(device.behind or "")
-    return f"{KIND_LABELS[device.kind]} ({owner})" if owner else KIND_LABELS[device.kind]
+    told += [owner] if owner else []
+    return f"{KIND_LABELS[device.kind]} ({', '.join(told)})" if told else KIND_LABELS[device.kind]
 
 
 def _shown_points(device: DeviceSpec, snapshot: Snapshot) -> tuple[str, ...]:
@@ -244,13 +272,13 @@ def _shown_points(device: DeviceSpec, snapshot: Snapshot) -> tuple[str, ...]:
         return ("soc",)
     if device.kind is DeviceKind.CHARGER and snapshot.value(device.id, "connected") == 0.0:
         return tuple(point for point in image.points if point != "soc")
-    return image.points
+    return tuple(point for point in image.points if point not in STATE_POINTS or snapshot.value(device.id, point))
 
 
 def writable(device: DeviceSpec) -> Writable | None:
     """Returns what an operator may hold of a device, with its unit and range."""
     point = WRITABLE.get(device.kind)
-    if point is None or device.read_only:
+    if point is None or device.read_only or device.kind in TWO_STEP:
         return None
     band = full_band(device)
     unit = {DeviceKind.PUMP: "on/off", DeviceKind.PV: "fraction"}.get(device.kind, "W")
@@ -265,7 +293,7 @@ def setpoint_text(device: DeviceSpec, value: float) -> str:
                 return "hold"
             return f"{'charge' if value > 0 else 'discharge'} {abs(value) / 1000:.1f} kW"
         case DeviceKind.PUMP:
-            return "on" if value >= 1.0 else "off"
+            return "off" if value == 0.0 else "on" if value >= 1.0 else f"on at {value:.0%} speed"
         case DeviceKind.PV:
             return "no limit" if value >= 1.0 else f"at most {value:.0%}"
         case DeviceKind.GENSET:
@@ -282,11 +310,12 @@ def next_actions(hub: Hub, now: Instant, limit: int) -> list[NextAction]:
     plan, slot = current
     found: list[NextAction] = []
     for asset, steps in plan.storages.items():
+        said = steps_shown(plan, asset)
         for index in range(slot + 1, len(steps)):
-            if steps[index].mode is not steps[index - 1].mode:
+            if said[index] != said[index - 1]:
                 step = steps[index]
                 about = f", about {abs(step.expected_w) / 1000:.1f} kW" if abs(step.expected_w) >= 50 else ""
-                text = f"{_asset_label(hub, asset)}: {MODE_WORDS[step.mode]}{about}"
+                text = f"{_asset_label(hub, asset)}: {said[index][1]}{about}"
                 found.append(NextAction(_slot_start(plan, index), asset, text, step.reason.constraint))
                 break
     for asset, units in plan.units.items():
@@ -305,24 +334,39 @@ def _slot_start(plan: Plan, index: int) -> Instant:
 def plan_rows(hub: Hub, plan: Plan) -> tuple[PlanRow, ...]:
     """Returns the Gantt rows: equal neighbouring steps are one block."""
     rows: list[PlanRow] = []
-    for asset, steps in plan.storages.items():
-        cells = [(step.mode.value, MODE_WORDS[step.mode], step.reason.constraint) for step in steps]
-        rows.append(PlanRow(asset, _asset_label(hub, asset), _blocks(plan, cells)))
-    for asset, units in plan.units.items():
-        unit_cells = [
-            ("on", f"{abs(step.power_w) / 1000:.1f} kW" if step.power_w else "on", step.reason.constraint)
-            if step.on
-            else None
-            for step in units
+    hidden = plan.zones.keys()  # a zone's pumps have rows of their own
+    for asset in (*plan.storages, *(one for one in plan.units if not one.endswith(UNPUMPED) and one not in hidden)):
+        steps = plan.storages.get(asset) or plan.units[asset]
+        cells = [
+            None
+            if said[0] == OFF
+            else (said, _with_power(said[1], step), "" if said[0] == AWAY else step.reason.constraint)
+            for said, step in zip(steps_shown(plan, asset), steps, strict=True)
         ]
-        rows.append(PlanRow(asset, _asset_label(hub, asset), _blocks(plan, unit_cells)))
+        rows.append(PlanRow(asset, _asset_label(hub, asset), _blocks(plan, cells)))
     return tuple(rows)
+
+
+def _with_power(words: str, step: StorageStep | UnitStep) -> str:
+    """Returns a unit's words with its power; a storage's change from slot to slot."""
+    if isinstance(step, StorageStep) or not step.power_w:
+        return words
+    return f"{words}, {abs(step.power_w) / 1000:.1f} kW"
+
+
+def device_label(site: Site, device: DeviceSpec) -> str:
+    """Returns what people call a device; with its id where the site has several of its kind."""
+    if device.id in site.waste.engines:
+        return f"Gas engine ({device.id})"
+    if len(site.of_kind(device.kind)) == 1:
+        return KIND_LABELS[device.kind]
+    return f"{'Pump' if device.kind is DeviceKind.PUMP else KIND_LABELS[device.kind]} ({device.id})"
 
 
 def _asset_label(hub: Hub, asset: str) -> str:
     device = hub.config.site.device(asset)
     if device is not None:
-        return KIND_LABELS[device.kind]
+        return device_label(hub.config.site, device)
     for job in hub.config.site.jobs:
         if asset.startswith(f"{job.id}."):
             return f"{job.id.capitalize()} ({job.device})"
@@ -330,16 +374,16 @@ def _asset_label(hub: Hub, asset: str) -> str:
 
 
 def _blocks(
-    plan: Plan, cells: Sequence[tuple[str, str, str] | None]
+    plan: Plan, cells: Sequence[tuple[tuple[str, str], str, str] | None]
 ) -> tuple[tuple[Instant, Instant, str, str, str], ...]:
     blocks: list[tuple[Instant, Instant, str, str, str]] = []
     begun = 0
     for index in range(1, len(cells) + 1):
         here = cells[begun]
         last = index == len(cells)
-        if last or (cells[index] or ("", "", ""))[0] != (here or ("", "", ""))[0]:
+        if last or (cells[index] or ("",))[0] != (here or ("",))[0]:
             if here is not None:
-                mode, label, why = here
+                (mode, _), label, why = here
                 blocks.append((_slot_start(plan, begun), _slot_start(plan, index), label, mode, why))
             begun = index
     return tuple(blocks)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
-from controller.plans import band_price
+from controller.beliefs import DayResult, Score
+from controller.civil import clock_text
+from controller.outside import band_price
 from controller.site import Site
-from devices.clock import SLOT_MS
+from devices.clock import SLOT_MS, Instant
 from devices.model import DeviceKind, IntervalRecord
 from devices.simulated import HomeDay, Truth
 
@@ -41,7 +43,7 @@ def outside_payment(site: Site, records: Iterable[IntervalRecord]) -> Outside:
     for record in records:
         if record.usage_point in grids:
             bought += record.import_delta * band_price(site, record.start)
-            sold += record.export_delta * site.charter.export_price
+            sold += record.export_delta * site.charter_at(record.start).export_price
         elif record.usage_point in gensets and record.export_delta > 0:
             ratings = next(device.ratings for name, device in gensets.items() if name == record.usage_point)
             diesel += record.export_delta / 1000 * ratings["energy_price"]
@@ -77,6 +79,51 @@ def lifelines_missed(site: Site, days: Iterable[HomeDay]) -> int:
     )
 
 
+def day_row(day: DayResult) -> dict[str, object]:
+    """Returns a closed day for a machine: money in major units, less is better."""
+    shown = {"plan": day.plan, "rules": day.rules, "hindsight": day.hindsight, "metered": day.metered}
+    rounded = {name: None if value is None else round(value, 2) for name, value in shown.items()}
+    extra = {"saving": day.saving, "regret": day.regret}
+    rounded |= {name: None if value is None else round(value, 2) for name, value in extra.items()}
+    return {"day": day.day, **rounded, "planned_slots": day.planned_slots, "slots": day.slots, "note": day.note}
+
+
+def score_rows(scores: Iterable[Score]) -> tuple[dict[str, object], ...]:
+    """Returns mean absolute error, bias and the naive forecast's error per series and horizon, over all days."""
+    sums: dict[tuple[str, int], list[float]] = {}
+    for score in scores:
+        row = sums.setdefault((score.series, score.lead_slots), [0.0] * 5)
+        for at, value in enumerate((score.count, score.error_abs, score.error, score.naive_abs, score.actual)):
+            row[at] += value
+    return tuple(
+        {
+            "series": series,
+            "ahead_h": lead / 4,
+            "count": int(count),
+            "mae": round(error_abs / count, 1),
+            "bias": round(error / count, 1),
+            "naive_mae": round(naive / count, 1),
+            "mean": round(actual / count, 1),
+        }
+        for (series, lead), (count, error_abs, error, naive, actual) in sorted(sums.items())
+        if count
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StormSeen:
+    """How a simulated village met a storm."""
+
+    begins: Instant
+    ends: Instant
+    warned: bool
+    stored: Mapping[str, float | None]  # fraction held by batteries and tanks when it came; None: not reported
+    away: tuple[str, ...]  # vehicles that were not at home when it came
+    unserved_wh: int
+    unserved_ml: int
+    restart: str | None  # the order in which loads came back; None: there was no restart
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """The result of `atoll simulate --json`; names are a contract."""
@@ -107,14 +154,21 @@ class Report:
     plans_asked: int
     plans_used: int
     plan_failures: Mapping[str, int]
+    plans_shadow: int  # good plans that were not followed: the rules beat them
+    plan_causes: Mapping[str, int]
+    plan_days: tuple[Mapping[str, object], ...]  # per closed day: plan, rules, hindsight, metered [major units]
+    forecast_scores: tuple[Mapping[str, object], ...]
     plan_error_w: float | None  # mean |planned - actual| exchange with the outside
     alarms: Mapping[str, int]
     missions: Mapping[str, int]
+    deliveries: Mapping[str, int]
+    votes: tuple[Mapping[str, object], ...]  # vote, charter, state, yes, no, need, valid_from, days_settled
     bills_minor: Mapping[str, int]
     durability: str
     ledger_root: str
     trace_hash: str
     speed: float
+    storm: StormSeen | None = None
 
     @property
     def sound(self) -> bool:
@@ -170,7 +224,18 @@ def lines(site: Site, report: Report) -> list[str]:
         + (f", off by {report.plan_error_w / 1000:.1f} kW on average" if report.plan_error_w is not None else ""),
     ]
     out += [f"    not used: {count} x {cause}" for cause, count in report.plan_failures.items()]
+    if report.plans_shadow:
+        out.append(f"    not followed: {report.plans_shadow} (the rules were better)")
+    out += _day_lines(site, report)
+    if report.deliveries:
+        out += [f"  deliveries            {', '.join(f'{n} {state}' for state, n in report.deliveries.items())}"]
+    out += [
+        f"  vote {row['vote']}: {row['charter']}, {row['state']} with {row['yes']} yes and {row['no']} no"
+        f" ({row['need']} needed); holds from {row['valid_from']}, has settled {row['days_settled']} days"
+        for row in report.votes
+    ]
     out += [f"  missions              {', '.join(f'{n} {state}' for state, n in report.missions.items()) or 'none'}"]
+    out += [] if report.storm is None else _storm_lines(site, report.storm)
     out += [f"  lifelines missed      {report.lifeline_missed} household-days"]
     out += [f"  alarms                {sum(report.alarms.values())}"]
     out += [f"    {count:4d} x {name}" for name, count in sorted(report.alarms.items())]
@@ -185,3 +250,31 @@ def lines(site: Site, report: Report) -> list[str]:
         f"  trace                 {report.trace_hash}",
     ]
     return out
+
+
+def _storm_lines(site: Site, storm: StormSeen) -> list[str]:
+    """Returns how the village met the storm."""
+    begins, ends = clock_text(site.timezone, storm.begins), clock_text(site.timezone, storm.ends)
+    held = (f"{name} {'unknown' if share is None else f'{share:.0%}'}" for name, share in storm.stored.items())
+    return [
+        f"  storm                 {begins} to {ends}, {'with' if storm.warned else 'without'} a warning",
+        f"    when it came        {', '.join(held)}; vehicles out: {', '.join(storm.away) or 'none'}",
+        f"    while it blew       {storm.unserved_wh / 1000:,.1f} kWh and {storm.unserved_ml / 1e6:,.2f} m3 not served",
+        f"    restart             {storm.restart or 'none'}",
+    ]
+
+
+def _day_lines(site: Site, report: Report) -> list[str]:
+    """Returns what planning was worth: the same days by plan, by rules and with hindsight, in one model."""
+    known = [row for row in report.plan_days if row["hindsight"] is not None]
+    if not known:
+        return []
+
+    def total(name: str) -> float:
+        return sum(float(str(row[name])) for row in known)
+
+    currency = site.charter.currency
+    return [
+        f"    over {len(known)} closed days: plan {total('plan'):.2f}, rules {total('rules'):.2f}, hindsight"
+        f" {total('hindsight'):.2f} {currency}: saved {total('saving'):.2f}, regret {total('regret'):.2f}"
+    ]

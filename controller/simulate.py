@@ -12,19 +12,33 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import count
-from typing import Protocol
 
 from controller import hub as core
+from controller.beliefs import DayResult, Kept, Score
+from controller.commands import Actor, DeclareStorm, Role
+from controller.ledger.entries import derived_id
+from controller.simulate_ports import BeliefPort, BooksPort, OutboxPort, PeoplePort, PlannerPort, TelemetryPort
 from controller.site import Site
 from devices import gateway as edge
 from devices.bus import BusAnswer, BusRead, BusWrite, BusWritten
-from devices.clock import MINUTE_MS, SECOND_MS, SLOT_MS, Instant, floor_to, next_boundary
+from devices.clock import HOUR_MS, MINUTE_MS, SECOND_MS, SLOT_MS, Instant, floor_to, next_boundary
 from devices.events import Incoming, LinkDown, LinkUp, Tick
-from devices.gateway_events import ForgetRecords, Log, RecordsStored, Send, StoreEpoch, StoreRecords
-from devices.model import BusFault, IntervalRecord, Message, Readings
+from devices.gateway_events import (
+    FetchRecords,
+    ForgetRecords,
+    Log,
+    RecallRecords,
+    RecordsStored,
+    Send,
+    StoreEpoch,
+    StoreGuard,
+    StoreRecords,
+    StoreSequence,
+)
+from devices.model import BusFault, Message
 from devices.simulated import Fleet
+from devices.sparkplug_codec import NAMESPACE
 from optimizer.answer import Answer, Cause, Failed
-from optimizer.problem import Problem
 
 LATENCY_MS = 40
 HUB_PHASE_MS = 500
@@ -37,58 +51,6 @@ CLOSE_LOOK_MS = 5 * MINUTE_MS
 DRAIN_MS = 10 * MINUTE_MS
 
 
-class BooksPort(Protocol):
-    """What the simulation needs of the ledger's writer."""
-
-    def accept(self, node: str, records: Sequence[IntervalRecord]) -> None:
-        """Takes records from a gateway."""
-        ...
-
-    def append(self, kind: str, name: str, body: Mapping[str, str], at: Instant) -> None:
-        """Appends an audit entry."""
-        ...
-
-    def settle(self, now: Instant) -> None:
-        """Runs what is due."""
-        ...
-
-    def commit(self, now: Instant) -> tuple[core.Booked, Mapping[str, bytes]]:
-        """Commits everything; returns the ledger's head and the acknowledgements by gateway."""
-        ...
-
-
-class TelemetryPort(Protocol):
-    """What the simulation needs of the telemetry writer."""
-
-    def add(self, readings: Readings) -> None:
-        """Takes one device's columns."""
-        ...
-
-    def flush(self, now: Instant) -> None:
-        """Writes what has gathered."""
-        ...
-
-
-class OutboxPort(Protocol):
-    """Where a gateway's records are durable."""
-
-    def store(self, effect: StoreRecords) -> None:
-        """Keeps records and marks before anything is sent."""
-        ...
-
-    def keep(self, effect: ForgetRecords | StoreEpoch) -> None:
-        """Drops what the hub has committed, or remembers the hub's epoch."""
-        ...
-
-
-class PlannerPort(Protocol):
-    """Answers one problem; blocks."""
-
-    def __call__(self, problem: Problem) -> Answer:
-        """Returns the planner child's answer."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Happening:
     """A named event at a time. Names in `NETWORK` concern the heap itself, all others go to the fleet."""
@@ -98,7 +60,21 @@ class Happening:
     arguments: Mapping[str, str | float] = field(default_factory=dict[str, str | float])
 
 
-NETWORK = ("link-lost", "link-back", "message-loss", "message-duplicates", "planner-down", "planner-back")
+WEATHER = Actor("weather", Role.OPERATOR, "simulation")
+
+VOTE_OPEN, VOTE_CAST = "vote-open", "vote-cast"
+"""What members do themselves."""
+METER_REPLACED = "meter-replaced"
+"""`meter-swap` by a technician, who reads both displays and says so."""
+NETWORK = (
+    "storm-declared",
+    "link-lost",
+    "link-back",
+    "message-loss",
+    "message-duplicates",
+    "planner-down",
+    "planner-back",
+)
 
 
 @dataclass(slots=True)
@@ -114,7 +90,13 @@ class Tally:
     plan_failures: dict[str, int] = field(default_factory=dict[str, int])
     alarms: dict[str, int] = field(default_factory=dict[str, int])
     missions: dict[str, int] = field(default_factory=dict[str, int])
+    deliveries: dict[str, int] = field(default_factory=dict[str, int])
     planned_w: dict[Instant, float] = field(default_factory=dict[Instant, float])  # slot -> planned grid exchange
+    plans_shadow: int = 0  # good plans that the rules beat
+    causes: dict[str, int] = field(default_factory=dict[str, int])  # what plans were made for
+    days: list[DayResult] = field(default_factory=list[DayResult])
+    scores: list[Score] = field(default_factory=list[Score])
+    restarts: list[tuple[Instant, str]] = field(default_factory=list[tuple[Instant, str]])  # after outages, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +111,8 @@ class Parts:
     books: BooksPort
     telemetry: TelemetryPort | None
     outboxes: Mapping[str, OutboxPort]
+    beliefs: BeliefPort | None = None
+    people: PeoplePort | None = None
 
 
 class World:
@@ -210,17 +194,19 @@ class World:
                         self.parts.telemetry.add(readings)
                 case core.Publish(message=message):
                     self._send(message, "hub")
-                case core.Accept(node=node, records=records):
-                    books.accept(node, records)
+                case core.Accept() | core.PinKey() | core.AcceptDay():
+                    books.take(effect, self.now)
                     dirty = True
                 case core.Audit(kind=kind, id=name, body=body):
                     books.append(kind, name, dict(body), self.now)
                     self._count(kind, dict(body))
                     dirty = True
-                case core.AskPlan(request=request, problem=problem):
-                    self._ask(request, problem)
-                case core.Reply():
-                    pass
+                case core.AskPlan():
+                    self._ask(effect)
+                case core.Keep(item=item):
+                    self._keep(item)
+                case core.Reply() | core.Bookkeep():
+                    pass  # nobody asks in a simulation
         if dirty:
             self._booked()
 
@@ -229,26 +215,49 @@ class World:
         core.step(self.parts.hub, booked, self.now)
         for node, payload in acks.items():
             self._send(self.parts.hub.host.ack(node, payload, self.now), "hub")
+        for node, payload in self.parts.books.day_acks().items():
+            self._send(self.parts.hub.host.ack_days(node, payload, self.now), "hub")
 
     def _count(self, kind: str, body: Mapping[str, str]) -> None:
         if kind == "alarm" and body.get("to") == "unacknowledged":
             self.tally.alarms[body["alarm"]] = self.tally.alarms.get(body["alarm"], 0) + 1
         elif kind == "mission":
             self.tally.missions[body["state"]] = self.tally.missions.get(body["state"], 0) + 1
+        elif kind == "delivery":
+            self.tally.deliveries[body["state"]] = self.tally.deliveries.get(body["state"], 0) + 1
+        elif kind == "restart":
+            self.tally.restarts.append((self.now, body["text"]))
 
-    def _ask(self, request: int, problem: Problem) -> None:
-        self.tally.plans_asked += 1
-        answer = self.parts.planner(problem) if self._planner_up else Failed(Cause.CRASH, "the planner is down")
-        self._book(Instant(self.now + PLAN_MS), lambda: self._answered(request, answer))
+    def _keep(self, item: Kept) -> None:
+        if isinstance(item, DayResult):
+            self.tally.days.append(item)
+        elif isinstance(item, Score):
+            self.tally.scores.append(item)
+        if self.parts.beliefs is not None:
+            self.parts.beliefs.keep(item, self.now)
 
-    def _answered(self, request: int, answer: Answer) -> None:
-        made = self.parts.hub.planning.made
+    def _ask(self, asked: core.AskPlan) -> None:
+        request, hindsight = asked.request, asked.hindsight
+        self.tally.plans_asked += not hindsight and request > 0
+        down = Failed(Cause.CRASH, "the planner is down")
+        answer = self.parts.planner(asked.problem, warm=asked.warm) if self._planner_up else down
+        self._book(Instant(self.now + PLAN_MS), lambda: self._answered(request, answer, hindsight=hindsight))
+
+    def _answered(self, request: int, answer: Answer, *, hindsight: bool) -> None:
+        planning = self.parts.hub.planning
+        made = planning.made
         self._hub(core.PlanAnswered(request, answer))
-        if self.parts.hub.planning.made > made:
+        if hindsight or request < 0:
+            return  # of deliveries their own state tells
+        if planning.made == made:
+            cause = planning.status.partition(": ")[2][:80]
+            self.tally.plan_failures[cause] = self.tally.plan_failures.get(cause, 0) + 1
+            return
+        self.tally.causes[planning.cause] = self.tally.causes.get(planning.cause, 0) + 1
+        if planning.used:
             self.tally.plans_used += 1
         else:
-            cause = self.parts.hub.planning.status.partition(": ")[2][:80]
-            self.tally.plan_failures[cause] = self.tally.plan_failures.get(cause, 0) + 1
+            self.tally.plans_shadow += 1
 
     def _settle(self) -> None:
         self.parts.books.settle(self.now)
@@ -285,14 +294,14 @@ class World:
                     fleet.advance(self.now)
                     fault = fleet.write(order.endpoint, order.unit, order.function, order.address, order.values)
                     answers.append(BusWritten(order, fault))
-                case StoreRecords(records=records):
+                case StoreRecords(records=records, days=days):
                     self.tally.records_sent += len(records)
                     self.parts.outboxes[name].store(effect)
-                    answers.append(RecordsStored(records))
+                    answers.append(RecordsStored(records, days))
                 case ForgetRecords() | StoreEpoch():
                     self.parts.outboxes[name].keep(effect)
-                case Log():
-                    pass
+                case StoreGuard() | StoreSequence() | RecallRecords() | FetchRecords() | Log():
+                    pass  # nothing is restored or paged here
 
     def _fleet_timer(self) -> None:
         self.parts.fleet.advance(self.now)
@@ -337,9 +346,10 @@ class World:
             if sender != "hub":
                 if self._links.get(sender, True):
                     to_hub.append(Incoming(message.topic, message.payload))
+                    self._deliver_plain(message, sender, to_gateways, to_fleet)
                 continue
             levels = message.topic.split("/")
-            if levels[0] == "vda5050":
+            if self.parts.hub.board.concerns(message.topic):
                 to_fleet.append(message)
                 continue
             for name, waiting in to_gateways.items():
@@ -356,6 +366,18 @@ class World:
                 self.parts.fleet.receive(message)
             self._fleet_timer()
 
+    def _deliver_plain(
+        self, message: Message, sender: str, to_gateways: Mapping[str, list[edge.Event]], to_fleet: list[Message]
+    ) -> None:
+        """Brings devices that speak plain MQTT and their gateways together."""
+        if sender != "fleet":
+            if not message.topic.startswith(NAMESPACE):
+                to_fleet.append(message)
+            return
+        for name, waiting in to_gateways.items():
+            if self._links[name] and self.parts.gateways[name].plain.speakers(message.topic):
+                waiting.append(Incoming(message.topic, message.payload))
+
     def _happen(self, happening: Happening) -> None:
         arguments = happening.arguments
         match happening.name:
@@ -365,12 +387,33 @@ class World:
                 self._loss = float(arguments["rate"])
             case "message-duplicates":
                 self._duplicates = float(arguments["rate"])
+            case "storm-declared":
+                self._hub(core.Commanded(self._declared(happening)))
             case "planner-down" | "planner-back":
                 self._planner_up = happening.name == "planner-back"
+            case name if name == METER_REPLACED:
+                self._replace_meter(str(arguments["device"]))
+            case name if name in (VOTE_OPEN, VOTE_CAST) and self.parts.people is not None:
+                self.parts.people.act(name, arguments, self.now)
+                self._booked()
             case _:
                 self.parts.fleet.advance(self.now)
                 self.parts.fleet.happen(happening.name, arguments)
         self._look_closely()
+
+    def _declared(self, happening: Happening) -> DeclareStorm:
+        """Returns what the operator of a simulated village declares: a storm in so many hours, for so many."""
+        start = Instant(self.now + round(float(happening.arguments["in_h"]) * HOUR_MS))
+        end = Instant(start + round(float(happening.arguments["hours"]) * HOUR_MS))
+        return DeclareStorm(derived_id(self.now, "storm", start, end), WEATHER, start, end, "cyclone warning")
+
+    def _replace_meter(self, device: str) -> None:
+        fleet = self.parts.fleet
+        fleet.advance(self.now)
+        closing = fleet.registers(device)
+        fleet.happen("meter-swap", {"device": device})
+        self.parts.books.meter_replaced(device, closing, fleet.registers(device), self.now)
+        self._booked()
 
     def _link(self, *, up: bool) -> None:
         for name, gateway in self.parts.gateways.items():

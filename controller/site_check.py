@@ -11,10 +11,26 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import ValidationError
 
 from controller import site_schema as schema
-from controller.site_problems import Finding, Path, SchemaFinding, child
-from devices.clock import parse_iso
+from controller.site_care import check_care
+from controller.site_deliveries import check_deliveries
+from controller.site_device_schema import BusDeviceTable
+from controller.site_edge import check_edge
+from controller.site_emergency import check_emergency
+from controller.site_energy import check_energy
+from controller.site_farm import check_farm
+from controller.site_ledger import check_ledger
+from controller.site_network import check_network
+from controller.site_problems import Finding, Path, SchemaFinding, child, instant_problem
+from controller.site_types import DAYS, minutes
+from controller.site_waste import check_waste
+from controller.site_water import check_water
+from controller.site_work import check_work_orders
+from controller.site_zones import check_zones
 from devices.endpoints import BadEndpoint, SerialEndpoint, parse_endpoint
+from devices.mqtt_profile import load_mqtt_profile
 from devices.profile import BadProfile, load_profile
+
+UNMETERED = ("tank", "water_meters", "robot", "drone", "switch", "relay", "breaker", "flow_meter", "sensor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +114,46 @@ def _cross_check(file: schema.SiteFile) -> Iterable[Finding]:
     yield from _check_members(file)
     yield from _check_charter(file.charter)
     yield from _check_jobs(file)
+    yield from check_ledger(file)
+    yield from check_edge(file)
+    yield from check_deliveries(file)
+    yield from check_water(file)
+    yield from check_care(file)
+    yield from check_farm(file)
+    yield from check_waste(file)
+    yield from check_work_orders(file)
+    yield from check_emergency(file.emergency, (row.id for row in file.device))
+    yield from check_zones(file)
+    yield from check_energy(file)
+    yield from check_network(file)
+    yield from _check_money(file)
+
+
+def _check_money(file: schema.SiteFile) -> Iterable[Finding]:
+    names = [row.name for row in file.treasury.officer]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            here = ("treasury", "officer", index, "name")
+            yield "020", here, name, "this officer is named before", "remove one of them"
+    roles = [row.role for row in file.treasury.officer]
+    if names and len(set(names)) < file.treasury.approvals:
+        seen = str(file.treasury.approvals)
+        yield (
+            "095", ("treasury", "approvals"), seen, f"there are only {len(set(names))} officers who could approve",
+            "name more officers or need fewer approvals",
+        )  # fmt: skip
+    for role, count in file.treasury.roles.items():
+        if roles.count(role) < count:
+            yield (
+                "095", ("treasury", "roles", role), str(count), f"{roles.count(role)} officers have this role",
+                "name an officer with it, or need fewer",
+            )  # fmt: skip
+    for index, row in enumerate(file.arrears.step):
+        if row.keep_percent < 100 and row.step != "limit":
+            yield (
+                "096", ("arrears", "step", index, "keep_percent"), str(row.keep_percent),
+                f"a {row.step} limits nothing", 'use step = "limit"; what is below the lifeline is never limited',
+            )  # fmt: skip
 
 
 def _duplicates(table: str, ids: Sequence[str]) -> Iterable[Finding]:
@@ -121,6 +177,24 @@ def _check_names(file: schema.SiteFile) -> Iterable[Finding]:
         ("device", file.device),
         ("job", file.job),
         ("place", file.place),
+        ("interlock", file.interlock),
+        ("delivery", file.delivery),
+        ("machine", file.machine),
+        ("crew", file.crew),
+        ("work", file.work),
+        ("well", file.well),
+        ("water_zone", file.water_zone),
+        ("cold_box", file.cold_box),
+        ("digester", file.digester),
+        ("field", file.field),
+        ("crop", file.crop),
+        ("batch", file.batch),
+        ("food_store", file.food_store),
+        ("yard", file.yard),
+        ("zone", file.zone),
+        ("shed_tier", file.shed_tier),
+        ("feeder", file.feeder),
+        ("appliance", file.appliance),
     ):
         yield from _duplicates(table, [row.id for row in rows])
     try:
@@ -142,20 +216,13 @@ def _check_names(file: schema.SiteFile) -> Iterable[Finding]:
             f"choose less than {file.water.high_fraction}",
         )
     if file.simulate is not None:
-        yield from _check_instant(("simulate", "start"), file.simulate.start)
-
-
-def _check_instant(path: Path, text: str) -> Iterable[Finding]:
-    try:
-        parse_iso(text)
-    except ValueError as error:
-        yield "023", path, text, str(error), "write 2026-06-03T09:40:00Z"
+        yield from instant_problem(("simulate", "start"), file.simulate.start)
 
 
 def _check_devices(file: schema.SiteFile) -> Iterable[Finding]:
     kinds = {device.id: device.kind for device in file.device}
     gateways = {gateway.id for gateway in file.gateway}
-    units: dict[tuple[str, int], schema.BusDeviceTable] = {}
+    units: dict[tuple[str, int], BusDeviceTable] = {}
     ports: dict[str, tuple[str, str]] = {}
     grids = [index for index, device in enumerate(file.device) if device.kind == "grid"]
     if len(grids) != 1:
@@ -190,16 +257,34 @@ def _check_devices(file: schema.SiteFile) -> Iterable[Finding]:
                 "no gateway has this id",
                 f"known gateways: {', '.join(sorted(gateways))}",
             )
-        yield from _check_unit(here, device, units)
-        yield from _check_endpoint(here, device, ports)
+        if device.driver != "gpio:header":
+            yield from _check_unit(here, device, units)
+            yield from _check_endpoint(here, device, ports)
+        yield from _check_wire(here, device)
         yield from _check_references(here, device, kinds)
 
 
-def _check_profile(here: Path, device: schema.BusDeviceTable) -> Iterable[Finding]:
-    if not device.driver.startswith("profile:"):
+def _check_wire(here: Path, device: BusDeviceTable) -> Iterable[Finding]:
+    """A device that speaks MQTT has a topic, and only such a one."""
+    if device.driver.startswith("mqtt:") != device.endpoint.startswith("mqtt:"):
+        fix = (
+            'endpoint = "mqtt:TOPIC", the topic that the device is set to'
+            if device.driver.startswith("mqtt:")
+            else 'driver = "mqtt:NAME" (atoll profiles list), or the host:port of its bus'
+        )
+        seen = f"{device.driver} at {device.endpoint}"
+        yield "039", (*here, "endpoint"), seen, "driver and endpoint are of two kinds", fix
+
+
+def _check_profile(here: Path, device: BusDeviceTable) -> Iterable[Finding]:
+    kind, _, name = device.driver.partition(":")
+    if kind not in ("profile", "mqtt"):
         return
     try:
-        load_profile(device.driver.removeprefix("profile:"))
+        if kind == "mqtt":
+            load_mqtt_profile(name)
+        else:
+            load_profile(name)
     except BadProfile as error:
         yield (
             "032",
@@ -210,9 +295,7 @@ def _check_profile(here: Path, device: schema.BusDeviceTable) -> Iterable[Findin
         )
 
 
-def _check_unit(
-    here: Path, device: schema.BusDeviceTable, units: dict[tuple[str, int], schema.BusDeviceTable]
-) -> Iterable[Finding]:
+def _check_unit(here: Path, device: BusDeviceTable, units: dict[tuple[str, int], BusDeviceTable]) -> Iterable[Finding]:
     taken = units.setdefault((device.endpoint, device.unit), device)
     product, _, variant = device.driver.partition(".")
     one_product = product == taken.driver.partition(".")[0] and variant != taken.driver.partition(".")[2]
@@ -226,9 +309,11 @@ def _check_unit(
         )
 
 
-def _check_endpoint(here: Path, device: schema.BusDeviceTable, ports: dict[str, tuple[str, str]]) -> Iterable[Finding]:
+def _check_endpoint(here: Path, device: BusDeviceTable, ports: dict[str, tuple[str, str]]) -> Iterable[Finding]:
     """One serial port has one text, in one gateway: two owners would take each other's answers."""
     path: Path = (*here, "endpoint")
+    if device.endpoint.startswith("mqtt:"):
+        return
     try:
         endpoint = parse_endpoint(device.endpoint)
     except BadEndpoint as error:
@@ -272,7 +357,7 @@ def _check_references(here: Path, device: schema.Device, kinds: Mapping[str, str
 
 
 def _check_members(file: schema.SiteFile) -> Iterable[Finding]:
-    metered = {device.id for device in file.device if device.kind not in ("tank", "water_meters", "robot", "drone")}
+    metered = {device.id for device in file.device if device.kind not in UNMETERED}
     channels = {
         name for device in file.device if isinstance(device, schema.WaterMetersDevice) for name in device.channels
     }
@@ -304,10 +389,10 @@ def _check_members(file: schema.SiteFile) -> Iterable[Finding]:
 
 
 def _check_charter(charter: schema.CharterTable) -> Iterable[Finding]:
-    yield from _check_instant(("charter", "valid_from"), charter.valid_from)
-    for day in schema.DAYS:
+    yield from instant_problem(("charter", "valid_from"), charter.valid_from)
+    for day in DAYS:
         spans = sorted(
-            (schema.minutes(band.start), schema.minutes(band.end), index)
+            (minutes(band.start), minutes(band.end), index)
             for index, band in enumerate(charter.bands)
             if day in band.days
         )
@@ -351,7 +436,7 @@ def _check_jobs(file: schema.SiteFile) -> Iterable[Finding]:
             yield "060", (*here, "device"), job.device, "no robot or drone has this id", f"one of: {sorted(vehicles)}"
         if job.place not in places:
             yield "061", (*here, "place"), job.place, "no place has this id", f"one of: {sorted(places)}"
-        start, end = (schema.minutes(text) for text in job.window)
+        start, end = (minutes(text) for text in job.window)
         if (end - start) * 60_000 < job.duration_ms:
             yield (
                 "062",

@@ -5,18 +5,37 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from pydantic import BaseModel
 
 from controller import site_schema as schema
+from controller.site_device_schema import BusDeviceTable, DeviceTable
+from controller.toml_sheet import mend_syntax
+from devices.clock import parse_iso
 from devices.model import DeviceKind
 
 Path = tuple[str | int, ...]
 Finding = tuple[str, Path, str, str, str]
 """(code, key path, what was seen, what is wrong, what to do)."""
+
+
+def instant_problem(path: Path, text: str) -> Iterable[Finding]:
+    """Yields what is wrong with an instant."""
+    try:
+        parse_iso(text)
+    except ValueError as error:
+        yield "023", path, text, str(error), "write 2026-06-03T09:40:00Z"
+
+
+def unknown_device(code: str, path: Path, name: str, kind: str, kinds: Mapping[str, str]) -> Iterable[Finding]:
+    """Yields that no device of a kind has an id; `kinds` are those of the file's devices, by id."""
+    if kinds.get(name) != kind:
+        known = sorted(one for one, its in kinds.items() if its == kind)
+        yield code, path, name, f"no {kind.replace('_', ' ')} has this id", f"one of: {known}"
+
 
 _KINDS = frozenset(kind.value for kind in DeviceKind)
 
@@ -50,14 +69,19 @@ class LineIndex:
     """Finds the line of a key path in TOML text; falls back to the nearest table that exists."""
 
     _HEADER = re.compile(r"^\s*(\[\[?)\s*([A-Za-z0-9_.\-\"' ]+?)\s*\]\]?\s*(?:#.*)?$")
-    _KEY = re.compile(r"^\s*([A-Za-z0-9_\-\"']+)\s*=")
-    _INNER = re.compile(r"[{,]\s*([A-Za-z0-9_\-]+)\s*=")
+    _KEY = re.compile(r"^\s*([A-Za-z0-9_\-\"'.]+)\s*=")
+    _TOKEN = re.compile(r"""#.*|"(?:[^"\\]|\\.)*"|'[^']*'|[{}\[\],]|([A-Za-z0-9_\-.]+)\s*=|[^\s,\[\]{}#"'=]+""")
 
     def __init__(self, text: str) -> None:
         self._lines: dict[Path, int] = {}
+        self._open: list[tuple[str, Path, int]] = []  # brackets and braces that are not closed yet
+        self._here: Path = ()
         counts: dict[Path, int] = {}
         table: Path = ()
         for number, line in enumerate(text.splitlines(), start=1):
+            if self._open:
+                self._scan(line, number)
+                continue
             header = self._HEADER.match(line)
             if header:
                 table = self._table_path(header.group(1) == "[[", header.group(2), counts)
@@ -65,10 +89,32 @@ class LineIndex:
                 continue
             key = self._KEY.match(line)
             if key:
-                path = (*table, key.group(1).strip("\"'"))
-                self._lines.setdefault(path, number)
-                for inner in self._INNER.findall(line.partition("=")[2]):
-                    self._lines.setdefault((*path, inner), number)
+                parts = [part.strip().strip("\"'") for part in key.group(1).split(".")]
+                for depth in range(1, len(parts) + 1):
+                    self._lines.setdefault((*table, *parts[:depth]), number)
+                self._here = (*table, *parts)
+                self._scan(line[key.end() :], number)
+
+    def _scan(self, text: str, number: int) -> None:
+        """Walks through a value: lists and inline tables, over as many lines as they take."""
+        for found in self._TOKEN.finditer(text):
+            part, key = found.group(), found.group(1)
+            if part.startswith("#"):
+                return
+            if part not in ("]", "}"):
+                self._lines.setdefault(self._here, number)
+            if part in ("{", "["):
+                self._open.append((part, self._here, 0))
+                self._here = (*self._here, 0) if part == "[" else self._here
+            elif part in ("}", "]") and self._open:
+                self._here = self._open.pop()[1]
+            elif part == "," and self._open:
+                kind, path, place = self._open.pop()
+                self._open.append((kind, path, place + 1))
+                self._here = (*path, place + 1) if kind == "[" else path
+            elif key and self._open and self._open[-1][0] == "{":
+                self._here = (*self._open[-1][1], *key.split("."))
+                self._lines.setdefault(self._here, number)
 
     @staticmethod
     def _table_path(is_array: bool, name: str, counts: dict[Path, int]) -> Path:
@@ -136,6 +182,16 @@ class Document:
             return Problem(
                 "SITE-011", self._file, line, where(path), "", "this key is missing", f"add {path[-1]} = ..."
             )
+        if finding.kind == "union_tag_invalid":  # pydantic names the row; what is wrong is its kind
+            path, kinds = (*path, "kind"), sorted(_KINDS)
+            kind = str(child(finding.seen, "kind"))
+            near = difflib.get_close_matches(kind, kinds, 1)
+            fix = f'did you mean "{near[0]}"?' if near else "expected one of " + ", ".join(f"'{k}'" for k in kinds)
+            return self.problem(("012", path, kind, "there is no such kind of device", fix))
+        if finding.kind == "union_tag_not_found":
+            line = self._lines.find(path)
+            here = where((*path, "kind"))
+            return Problem("SITE-011", self._file, line, here, "", "this key is missing", 'add kind = "meter" (or ...)')
         seen = repr(finding.seen)
         seen = seen if len(seen) <= 60 else seen[:57] + "..."
         return self.problem(("012", path, seen, finding.message, _range_hint(finding.context)))
@@ -149,8 +205,13 @@ def where(path: Path) -> str:
     return text or "file"
 
 
-def syntax_problem(error: tomllib.TOMLDecodeError, file: str) -> Problem:
-    """Returns what the TOML parser could not read."""
+def syntax_problem(error: tomllib.TOMLDecodeError, file: str, text: str = "") -> Problem:
+    """Returns what the TOML parser could not read, at the line that is wrong rather than where the parser gave up."""
+    mend = mend_syntax(text) if text else None
+    if mend is not None:
+        seen = text.splitlines()[mend.line - 1].strip()[:80]
+        fix = "take this line away" if mend.text is None else f"write: {mend.text.strip()}"
+        return Problem("SITE-001", file, mend.line, "file", seen, f"not TOML: {mend.said}", fix)
     found = re.search(r"line (\d+)", str(error))
     line = int(found.group(1)) if found else 1
     return Problem("SITE-001", file, line, "file", "", f"not TOML: {error}", "mend this line, then check again")
@@ -206,7 +267,7 @@ def _model_in(annotation: object) -> type[BaseModel] | None:
 
 def _device_model(value: object) -> type[BaseModel] | None:
     kind = child(value, "kind")
-    for model in (*schema.DeviceTable.__subclasses__(), *schema.BusDeviceTable.__subclasses__()):
+    for model in (*DeviceTable.__subclasses__(), *BusDeviceTable.__subclasses__()):
         field = model.model_fields.get("kind")
         if field is not None and kind in cast("tuple[object, ...]", getattr(field.annotation, "__args__", ())):
             return model

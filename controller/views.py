@@ -57,6 +57,7 @@ class DeviceView:
     hold: str  # "operator holds 2000 W until 10:05: cleaning" or ""
     ready: str = ""  # vehicles: "ready", or the first reason why not
     writable: Writable | None = None  # None: nothing here can be held
+    choices: tuple[tuple[float, str], ...] = ()  # (value, verb) that are operated in two steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class AlarmView:
     response: str
     since: Instant
     acknowledged_by: str = ""
+    code: str = ""  # of `atoll help`
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,45 @@ class PlanSeries:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkRow:
+    """One line of the work list: who does what with which machine, or why it is left out (then without times)."""
+
+    what: str
+    starts: Instant | None
+    ends: Instant | None
+    who: str
+    machine: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanDay:
+    """One closed day on the planner's objective [money, less is better]; None where it is not known."""
+
+    day: str
+    plan: float | None
+    rules: float | None
+    hindsight: float | None
+    metered: float | None
+    saving: float | None  # rules less plan
+    regret: float | None  # plan less hindsight
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """How far a forecast has been off, so many hours ahead; W, or L a quarter hour for water."""
+
+    series: str
+    ahead_h: float
+    count: int
+    mean: float
+    mae: float
+    bias: float  # actual less forecast
+    naive_mae: float  # of `as a day before`
+
+
+@dataclass(frozen=True, slots=True)
 class PlanView:
     """Forecast, plan and actual on one axis, and what each device does next and why."""
 
@@ -147,6 +188,16 @@ class PlanView:
     times: tuple[Instant, ...]
     series: tuple[PlanSeries, ...]
     rows: tuple[PlanRow, ...]
+    used: bool = True  # whether the plan is followed
+    note: str = ""  # why it is, or why not
+    cause: str = ""  # what asked for it
+    days: tuple[PlanDay, ...] = ()  # closed days, the newest first
+    scores: tuple[ScoreRow, ...] = ()
+    known: Instant | None = None  # the page shows what was known then
+    work: tuple[WorkRow, ...] = ()
+    remarks: tuple[str, ...] = ()  # limits that are not kept, what is shed, what was odd about the question
+    forecast: str = ""  # who forecasts, and what the weather file does
+    quality: str = ""  # how far the plan is from the best that there can be
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import accumulate
 from typing import NoReturn, TypeAlias, cast
 
 JsonValue: TypeAlias = "dict[str, JsonValue] | list[JsonValue] | str | int | float | bool | None"
@@ -12,7 +13,9 @@ BYTES_MAX = 256 * 1024
 DEPTH_MAX = 16
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
-_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_STEP = dict(zip(b"[{]}", (1, 1, -1, -1), strict=True))
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
 class BadJson(ValueError):
@@ -45,15 +48,8 @@ def compact(value: JsonValue) -> bytes:
 
 
 def _depth(payload: bytes) -> int:
-    depth = deepest = 0
-    for match in _BRACKETS.finditer(payload):
-        byte = payload[match.start()]
-        if byte in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"]}":
-            depth -= 1
-    return deepest
+    brackets = _STRING.sub(b"", payload).translate(None, _NO_BRACKETS)
+    return max(accumulate(map(_STEP.__getitem__, brackets)), default=0)
 
 
 def _refuse(text: str) -> NoReturn:

@@ -29,7 +29,10 @@ class ReadRequest:
 
 @dataclass(frozen=True, slots=True)
 class WriteRequest:
-    """One Modbus write (function 5, 6, 15, 16) for the sake of a device's point."""
+    """One Modbus write (function 5, 6, 15, 16) for the sake of a device's point.
+
+    With function 5, 0 and 1 are a coil's states; a larger number goes out as it is (a relay's own timer).
+    """
 
     device: DeviceId
     point: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from devices.backfill import PER_SECOND, PER_TICK_MAX
 from devices.bus import BusAnswer, BusWritten
 from devices.clock import ClockQuality, Instant
 from devices.events import Incoming, LinkDown, LinkUp, Tick
@@ -19,22 +20,25 @@ from devices.gateway_events import (
     ForgetRecords,
     GatewayConfig,
     Log,
+    RecordsFetched,
+    RecordsRecalled,
     RecordsStored,
     Saved,
     Send,
     StoreEpoch,
+    StoreGuard,
     StoreRecords,
+    StoreSequence,
 )
-from devices.interlocks import NO_FLOW_MS, Guarded, guard
-from devices.leases import BOOT_GRACE_MS, DEFAULTS, Leases, Output
-from devices.metering import Metering
-from devices.model import WRITABLE, DeviceId, Message, Readings
-from devices.outbox import RESEND_MS, BadPayload, Outbox, decode_acks, encode_batch
-from devices.outputs import Report, drive, read_back, written
-from devices.poll import DEAD_AFTER, Unit, make_units
+from devices.gateway_records import days_acked, forget_flights, records_acked, send_records
+from devices.gateway_state import Gateway
+from devices.model import DeviceId, Message, Quality, Readings
+from devices.mqtt_units import MqttUnit
+from devices.outputs import STATE_POINTS, Report, drive, read_back, state_of, written
+from devices.poll import DEAD_AFTER, Unit
 from devices.sparkplug import (
     DataType,
-    EdgeSession,
+    DaysAcked,
     HostOnline,
     Metric,
     RebirthRequested,
@@ -42,7 +46,7 @@ from devices.sparkplug import (
     Rejected,
     SetpointReceived,
 )
-from devices.sparkplug_codec import RECORDS_BATCH, RECORDS_DEVICE, SETPOINT_SUFFIX, SIMULATED
+from devices.sparkplug_codec import SETPOINT_SUFFIX, SIMULATED
 
 __all__ = [
     "Effect",
@@ -55,119 +59,16 @@ __all__ = [
     "Saved",
     "Send",
     "StoreEpoch",
+    "StoreGuard",
     "StoreRecords",
+    "StoreSequence",
+    "drive_output",
+    "publish_state",
     "step",
+    "store_guard",
 ]
 
 _WHOLE = ("_wh", "_ml")
-LATE_MS = 60_000
-ANSWER_MS_MAX = 10_000
-"""A read or write unanswered by the shell for so long counts as silence."""
-
-
-class Gateway:
-    """The state of one gateway."""
-
-    def __init__(self, config: GatewayConfig, now: Instant, saved: Saved | None = None) -> None:
-        """Sets everything up as after a start: nothing scanned, outputs left alone for a grace time.
-
-        Raises:
-            BadProfile: a device names a profile that does not exist or has faults.
-            ValueError: a device names no driver.
-        """
-        saved = saved or Saved()
-        self._config = config
-        self.now = now
-        self.elapsed = 0
-        self.units = make_units(config.devices)
-        self.session = EdgeSession(config.site_id, config.id, bd_seq=saved.bd_seq)
-        self.outbox = Outbox()
-        self.outbox.add(saved.records, 0)
-        self.metering = Metering(config.devices, saved.marks, LATE_MS, config.slot_ms)
-        self.leases = Leases(_outputs(config), saved.epoch)
-        self.guards = _guards(config)
-        self.watched = _watched(config)
-        self.stored_epoch = saved.epoch
-        self.next_poll = 0
-        self.link_up = False
-        self.host_online = True
-        self.born: set[DeviceId] = set()  # devices that the host was told of and not told to forget
-        self.counters: dict[str, int] = {}
-        self.clock_quality = config.clock  # the shell may change it at any time
-        self.clock_unsure_until = Instant(0)
-        self.age_ms_max = 0
-        self.answer_ms_max = 0
-        self.config = config
-
-    @property
-    def config(self) -> GatewayConfig:
-        """Returns the configuration in force. Its periods may be changed while it runs, its devices may not."""
-        return self._config
-
-    @config.setter
-    def config(self, config: GatewayConfig) -> None:
-        self._config = config
-        poll_ms, floor_ms = config.poll_ms, config.deadline_floor_ms
-        self.age_ms_max = max(3 * poll_ms, 3000, 2 * floor_ms)
-        self.answer_ms_max = max(ANSWER_MS_MAX, 4 * floor_ms)
-        self.outbox.resend_ms = max(RESEND_MS, floor_ms)
-        self.next_poll = min(self.next_poll, self.elapsed + poll_ms)
-        for meter in self.metering.meters:
-            meter.late_ms = max(LATE_MS, 2 * poll_ms, floor_ms)
-        for guarded in self.guards.values():
-            guarded.reaction_ms = max(NO_FLOW_MS, 2 * poll_ms, floor_ms)
-
-    def value(self, device: DeviceId, point: str) -> float | None:
-        """Returns a reading for the interlocks: the number if it is good and young enough, else None."""
-        unit = self.units.get(device)
-        if unit is None or unit.good_at < 0 or self.elapsed - unit.good_at > self.age_ms_max:
-            return None
-        return unit.value(point)
-
-    def next_deadline(self) -> Instant:
-        """Returns when the next Tick is due."""
-        due = self.next_poll
-        lease = self.leases.next_deadline()
-        if lease is not None and lease < due:
-            due = lease
-        resend = self.outbox.next_deadline() if self.link_up and self.host_online else None
-        if resend is not None and resend < due:
-            due = resend
-        return Instant(self.now + max(0, due - self.elapsed))
-
-    def count(self, name: str) -> None:
-        """Adds one to a counter."""
-        self.counters[name] = self.counters.get(name, 0) + 1
-
-
-def _outputs(config: GatewayConfig) -> dict[DeviceId, Output]:
-    outputs: dict[DeviceId, Output] = {}
-    grace = max(BOOT_GRACE_MS, config.deadline_floor_ms)
-    for spec in config.devices:
-        point = WRITABLE.get(spec.kind)
-        if point is not None and spec.driver != "vda5050":
-            default = DEFAULTS[spec.kind]
-            outputs[spec.id] = Output(spec.id, point, default, spec.read_only, fallback=default, until=grace)
-    return outputs
-
-
-def _guards(config: GatewayConfig) -> dict[DeviceId, Guarded]:
-    return {
-        spec.id: guard(spec, config.tank_of.get(spec.id), config.tank_high, NO_FLOW_MS)
-        for spec in config.devices
-        if spec.kind in WRITABLE and spec.driver != "vda5050"
-    }
-
-
-def _watched(config: GatewayConfig) -> dict[DeviceId, tuple[DeviceId, ...]]:
-    """Returns the outputs to look at again when a device has been read: its own, and a tank's pumps."""
-    watched: dict[DeviceId, list[DeviceId]] = {}
-    for device in _outputs(config):
-        watched.setdefault(device, []).append(device)
-        tank = config.tank_of.get(device)
-        if tank is not None:
-            watched.setdefault(tank, []).append(device)
-    return {device: tuple(outputs) for device, outputs in watched.items()}
 
 
 def step(gateway: Gateway, event: Event, now: Instant) -> tuple[Gateway, list[Effect]]:
@@ -188,14 +89,22 @@ def step(gateway: Gateway, event: Event, now: Instant) -> tuple[Gateway, list[Ef
         case BusWritten():
             _written(gateway, event, effects)
         case Incoming():
-            _incoming(gateway, event, effects)
+            _arrived(gateway, event, effects)
         case RecordsStored():
             gateway.outbox.add(event.records, gateway.elapsed)
+            gateway.days.stored(event.days)
+        case RecordsRecalled():
+            gateway.outbox.put_back(event.gaps, gateway.elapsed)
+            send_records(gateway, effects)
+        case RecordsFetched():
+            gateway.outbox.fetched(event.fetches, event.records, gateway.elapsed)
+            send_records(gateway, effects)
         case LinkUp():
             gateway.link_up = True
-            gateway.outbox.forget_flights(gateway.elapsed)
+            forget_flights(gateway)
             _birth(gateway, effects)
-            _send_records(gateway, effects)
+            effects.extend(Send(message) for unit in gateway.plain.units for message in unit.start())
+            send_records(gateway, effects)
         case LinkDown():
             gateway.link_up = False
             gateway.born.clear()
@@ -206,24 +115,41 @@ def _tick(gateway: Gateway, effects: list[Effect]) -> None:
     elapsed, config = gateway.elapsed, gateway.config
     for output in gateway.leases.expire(elapsed):
         gateway.count("leases_lapsed")
-        effects.append(
-            Log("lease-lapsed", f"{output.device}/{output.point}: lease over, falls back to {output.fallback:g}")
-        )
-        _drive(gateway, output.device, effects)
+        then = "stays as it is" if output.two_step else f"falls back to {output.fallback:g}"
+        effects.append(Log("lease-lapsed", f"{output.device}/{output.point}: lease over, {then}"))
+        publish_state(gateway, output.device, effects)
+        drive_output(gateway, output.device, effects)
     if elapsed >= gateway.next_poll:
         gateway.next_poll = elapsed + config.poll_ms - gateway.now % config.poll_ms
         fast_only = bool(config.slow_poll_ms) and gateway.now % config.slow_poll_ms >= config.poll_ms
         for device, unit in gateway.units.items():
             # What is read now drives its outputs when it has been read; a device that is not read must not wait.
-            waits = fast_only and unit.spec.kind in SLOW_KINDS
+            waits = fast_only and unit.spec.kind in SLOW_KINDS and device not in gateway.watched
             if waits or not _poll(gateway, unit, effects):
                 for watched in gateway.watched.get(device, ()):
-                    _drive(gateway, watched, effects)
-    _send_records(gateway, effects)
+                    drive_output(gateway, watched, effects)
+        stop_vehicles(gateway, effects)
+        _tell_history(gateway, effects)
+    send_records(gateway, effects)
+
+
+def _tell_history(gateway: Gateway, effects: list[Effect]) -> None:
+    """Sends some of what could not be told live, marked as history, beside the live data."""
+    if gateway.link_up and gateway.host_online and len(gateway.backfill):
+        count = min(PER_TICK_MAX, max(1, PER_SECOND * gateway.config.poll_ms // 1000))
+        told = gateway.backfill.take(count, gateway.born)
+        effects.extend(Send(gateway.session.data(readings)) for readings in told)
 
 
 def _poll(gateway: Gateway, unit: Unit, effects: list[Effect]) -> bool:
-    """Begins a poll; returns False where the device is busy or backed off."""
+    """Begins a poll; returns False where the device is busy or backed off, or speaks by itself."""
+    if isinstance(unit, MqttUnit):
+        readings = unit.look(gateway.now, gateway.elapsed)
+        if readings is not None and unit.failures:
+            _finished(gateway, unit, readings, effects)
+        elif readings is not None:
+            _publish(gateway, unit, readings, effects)
+        return False
     read = unit.begin(gateway.elapsed)
     if read is not None:
         effects.append(read)
@@ -263,23 +189,38 @@ def _finished(gateway: Gateway, unit: Unit, readings: Readings, effects: list[Ef
         else:
             _report(gateway, read_back(output, unit), effects)
     for watched in gateway.watched.get(device, ()):
-        _drive(gateway, watched, effects)
+        drive_output(gateway, watched, effects)
+    if device in gateway.stopping:
+        stop_vehicles(gateway, effects)
 
 
 def _publish(gateway: Gateway, unit: Unit, readings: Readings, effects: list[Effect]) -> None:
     """Sends data, a birth for a device that has answered for the first time or again, a death for a silent one."""
     device = unit.spec.id
+    heard = gateway.link_up and gateway.host_online
+    if not heard and not unit.failures:
+        gateway.backfill.keep(_with_state(gateway, readings))
     if not gateway.link_up:
         return
     if device in gateway.born:
         if unit.dead:
             gateway.born.discard(device)
             effects.append(Send(gateway.session.device_death(device, gateway.now)))
-        else:
-            effects.append(Send(gateway.session.data(readings)))
+        elif heard:
+            effects.append(Send(gateway.session.data(_with_state(gateway, readings))))
     elif not unit.failures:
         gateway.born.add(device)
         effects.append(Send(gateway.session.device_birth(device, _metrics(gateway, unit), gateway.now)))
+
+
+def _with_state(gateway: Gateway, readings: Readings) -> Readings:
+    """Returns an output's readings with its state beside them, so that it is as fresh as they are."""
+    output = gateway.leases.outputs.get(readings.device)
+    if output is None:
+        return readings
+    state = state_of(output)
+    points, qualities = (*readings.points, *STATE_POINTS), (*readings.qualities, *[Quality.GOOD] * len(state))
+    return Readings(readings.device, readings.at, points, (*readings.values, *state), qualities)
 
 
 def _meter(gateway: Gateway, unit: Unit, effects: list[Effect]) -> None:
@@ -287,21 +228,51 @@ def _meter(gateway: Gateway, unit: Unit, effects: list[Effect]) -> None:
     records, marks, texts = gateway.metering.take(unit, gateway.now, clock)
     if marks:
         gateway.counters["records"] = gateway.counters.get("records", 0) + len(records)
-        effects.append(StoreRecords(tuple(records), tuple(marks)))
+        effects.append(StoreRecords(tuple(records), tuple(marks), gateway.days.take(records)))
     for text in texts:
         gateway.count("meter_epochs")
         effects.append(Log("meter-epoch", text))
 
 
-def _drive(gateway: Gateway, device: DeviceId, effects: list[Effect]) -> None:
+def drive_output(gateway: Gateway, device: DeviceId, effects: list[Effect]) -> None:
+    """Makes an output what leases, interlocks and tags say, now."""
     output, unit = gateway.leases.outputs[device], gateway.units[device]
     if output.waiting and gateway.elapsed - output.written_at > gateway.answer_ms_max:
         output.waiting, output.written = 0, None
     retry_ms = max(gateway.config.poll_ms, 1000)
     writes, reports = drive(output, unit, gateway.guards[device], gateway, gateway.elapsed, retry_ms)
-    effects.extend(writes)
+    if isinstance(unit, MqttUnit):
+        effects.extend(Send(message) for _ in writes for message in unit.commands(output))
+    else:
+        effects.extend(writes)
     if reports:
         _report(gateway, reports, effects)
+    if gateway.guards[device].watches and gateway.latched != gateway.stored_latched:
+        store_guard(gateway, effects)
+
+
+def stop_vehicles(gateway: Gateway, effects: list[Effect]) -> None:
+    """Pauses the vehicles that an interlock stops, and lets the others go on; a shell may reach them without broker."""
+    messages, reports = gateway.stops.look(gateway, gateway.now, gateway.elapsed)
+    effects.extend(Send(message) for message in messages)
+    if reports:
+        _report(gateway, reports, effects)
+    if gateway.stops.vehicles and gateway.latched != gateway.stored_latched:
+        store_guard(gateway, effects)
+
+
+def store_guard(gateway: Gateway, effects: list[Effect]) -> None:
+    """Keeps tags and latched interlocks over a restart; ahead of the writes that they led to."""
+    gateway.stored_latched = gateway.latched
+    effects.insert(0, StoreGuard(tuple(gateway.tags.values()), gateway.stored_latched))
+
+
+def publish_state(gateway: Gateway, device: DeviceId, effects: list[Effect]) -> None:
+    """Tells the host at once what the gateway knows of an output: it must not wait for the next reading."""
+    if gateway.link_up and device in gateway.born:
+        state = state_of(gateway.leases.outputs[device])
+        readings = Readings(device, gateway.now, STATE_POINTS, state, (Quality.GOOD,) * len(state))
+        effects.append(Send(gateway.session.data(readings)))
 
 
 def _report(gateway: Gateway, reports: Iterable[Report], effects: list[Effect]) -> None:
@@ -321,57 +292,59 @@ def _written(gateway: Gateway, event: BusWritten, effects: list[Effect]) -> None
     written(output, event.fault is not None, gateway.elapsed, max(gateway.config.poll_ms, 1000))
 
 
+def _arrived(gateway: Gateway, event: Incoming, effects: list[Effect]) -> None:
+    if gateway.stops.receive(event.topic, event.payload):
+        stop_vehicles(gateway, effects)
+        return
+    speakers = gateway.plain.speakers(event.topic)
+    for unit in speakers:
+        _heard(gateway, unit, event, effects)
+    if not speakers:
+        _incoming(gateway, event, effects)
+
+
 def _incoming(gateway: Gateway, event: Incoming, effects: list[Effect]) -> None:
     for found in gateway.session.receive(Message(event.topic, event.payload), gateway.now):
         match found:
             case SetpointReceived(setpoint=setpoint):
+                output = gateway.leases.outputs.get(setpoint.device)
+                had_lapsed = output is not None and output.lapsed
                 refusal = gateway.leases.accept(setpoint, gateway.elapsed, gateway.config.deadline_floor_ms)
                 if refusal:
                     gateway.count("setpoints_refused")
                     effects.append(Log("setpoint-refused", refusal))
                     continue
+                effects.append(StoreSequence(setpoint.epoch, setpoint.sequence))
                 if setpoint.epoch > gateway.stored_epoch:
                     gateway.stored_epoch = setpoint.epoch
                     effects.append(StoreEpoch(setpoint.epoch))
-                _drive(gateway, setpoint.device, effects)
+                if had_lapsed:
+                    publish_state(gateway, setpoint.device, effects)
+                drive_output(gateway, setpoint.device, effects)
             case RecordsAcked(payload=payload):
-                _acked(gateway, payload, effects)
+                records_acked(gateway, payload, effects)
+            case DaysAcked(payload=payload):
+                days_acked(gateway, payload, effects)
             case RebirthRequested():
                 _birth(gateway, effects)
             case HostOnline(online=online):
                 if online and not gateway.host_online:
-                    gateway.outbox.forget_flights(gateway.elapsed)
+                    forget_flights(gateway)
                 gateway.host_online = online
-                _send_records(gateway, effects)
+                send_records(gateway, effects)
             case Rejected(reason=reason):
                 gateway.count("messages_rejected")
                 effects.append(Log("message-rejected", reason))
 
 
-def _acked(gateway: Gateway, payload: bytes, effects: list[Effect]) -> None:
-    try:
-        acks = decode_acks(payload)
-    except BadPayload as problem:
-        gateway.count("acks_rejected")
-        effects.append(Log("ack-rejected", str(problem)))
+def _heard(gateway: Gateway, unit: MqttUnit, event: Incoming, effects: list[Effect]) -> None:
+    was_silent = unit.heard_at < 0
+    readings = unit.hear(event.topic, event.payload, gateway.now, gateway.elapsed)
+    if readings is None:
         return
-    refused = gateway.outbox.rejected_acks
-    freed = gateway.outbox.acknowledge(acks, gateway.elapsed)
-    if gateway.outbox.rejected_acks != refused:
-        gateway.count("acks_rejected")
-        effects.append(Log("ack-rejected", "a page was acknowledged that was never sent: that hub keeps other books"))
-    if freed:
-        effects.append(ForgetRecords(tuple(freed)))
-        _send_records(gateway, effects)
-
-
-def _send_records(gateway: Gateway, effects: list[Effect]) -> None:
-    if not gateway.link_up or not gateway.host_online or not len(gateway.outbox):
-        return
-    for batch in gateway.outbox.due(gateway.elapsed):
-        gateway.count("batches_sent")
-        payload = encode_batch(batch)
-        effects.append(Send(gateway.session.data_bytes(DeviceId(RECORDS_DEVICE), RECORDS_BATCH, payload, gateway.now)))
+    if was_silent:
+        effects.extend(Send(message) for message in unit.start())
+    _finished(gateway, unit, readings, effects)
 
 
 def _birth(gateway: Gateway, effects: list[Effect]) -> None:
@@ -392,6 +365,8 @@ def _metrics(gateway: Gateway, unit: Unit) -> list[Metric]:
     output = gateway.leases.outputs.get(unit.spec.id)
     if output is not None:
         metrics.append(Metric(f"{output.point}{SETPOINT_SUFFIX}", DataType.BYTES))
+        state = zip(STATE_POINTS, state_of(output), strict=True)
+        metrics += [Metric(point, DataType.DOUBLE, value) for point, value in state]
     if gateway.config.simulated:
         metrics.append(Metric(SIMULATED, DataType.BOOLEAN, value=True))
     return metrics

@@ -2,15 +2,19 @@
 
 Pure: a rule sees readings (None = bad or old), its own memory and elapsed time, and returns a band or None.
 The most restrictive band wins; where bands do not meet, the output is 0 (off), which is every rule's safe value.
+The rules of `RULES` are always in force; what a site file declares (devices/interlock_watch.py) comes on top.
+A lock-out tag stands above all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
+from devices.interlock_watch import Declared, Narrowing, RuleName, Sense, Watch
 from devices.model import DeviceId, DeviceKind, DeviceSpec
+
+__all__ = ["Guarded", "Narrowing", "Rule", "Sense", "Verdict", "band", "guard"]
 
 NO_FLOW_MS = 10_000
 """A started pump must deliver within this time."""
@@ -21,23 +25,6 @@ NO_FLOW_LOCK_MS = 600_000
 COOLDOWN_MS = 60_000
 FUEL_MIN = 0.02
 _OFF = 0.5
-
-
-class Sense(Protocol):
-    """The readings that rules may look at."""
-
-    def value(self, device: DeviceId, point: str) -> float | None:
-        """Returns the number if it is good and young enough, else None."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Narrowing:
-    """What one rule still allows, in the output's unit and sign."""
-
-    rule: str
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +49,18 @@ class Guarded:
     changed_at: int | None = None
     locked_until: int = 0
     active: tuple[str, ...] = field(default=())
+    watches: tuple[Watch, ...] = ()
+    max_on_ms: float = float("inf")
+    min_rest_ms: float = 0
+    no_flow_ms: int = 0
+    tagged: bool = False  # locked out at the gateway
+    shows_flow: bool = True  # False: the device has no flow reading at all, which is not the same as a bad one
+    flow_meter: DeviceId | None = None  # who shows the flow of a pump that does not itself
+
+    @property
+    def flow_wait_ms(self) -> int:
+        """Returns how long a started pump may take until it delivers: at least one poll of its readings."""
+        return max(self.no_flow_ms, self.reaction_ms)
 
     def observe(self, sense: Sense, elapsed: int) -> None:
         """Notes when the device really started or stopped (its own reading, not what it was told)."""
@@ -81,8 +80,8 @@ class Guarded:
         low, high = self.band
         changed: list[str] = [] if low <= wish <= high else ["rating"]
         value = min(max(wish, low), high)
-        for rule in self.rules:
-            narrowing = rule(self, value, sense, elapsed)
+        for look in self._looks(sense, elapsed):
+            narrowing = look(value)
             if narrowing is None:
                 continue
             low, high = max(low, narrowing.low), min(high, narrowing.high)
@@ -93,13 +92,21 @@ class Guarded:
         self.active = tuple(changed)
         return Verdict(value, self.active)
 
+    def _looks(self, sense: Sense, elapsed: int) -> Iterable[Callable[[float], Narrowing | None]]:
+        """Yields every rule, the lock-out tag first; each is asked, so that each keeps its own time."""
+        yield lambda _value: Narrowing("locked-out", 0.0, 0.0) if self.tagged else None
+        for rule in self.rules:
+            yield lambda value, rule=rule: rule(self, value, sense, elapsed)
+        for watch in self.watches:
+            yield lambda _value, watch=watch: watch.look(sense, elapsed)
+
 
 Rule = Callable[[Guarded, float, Sense, int], Narrowing | None]
 """(what it guards, the value so far, readings, elapsed ms) -> what it still allows, None = no objection."""
 
 
 def _running(spec: DeviceSpec, sense: Sense) -> bool | None:
-    if spec.kind is DeviceKind.PUMP:
+    if spec.kind in (DeviceKind.PUMP, DeviceKind.RELAY):
         on = sense.value(spec.id, "on")
     elif spec.kind is DeviceKind.GENSET:
         on = sense.value(spec.id, "running")
@@ -133,26 +140,33 @@ def pump_tank(guarded: Guarded, value: float, sense: Sense, elapsed: int) -> Nar
     return Narrowing("pump-tank-high", 0.0, 0.0) if level >= guarded.tank_high else None
 
 
-def pump_times(guarded: Guarded, value: float, sense: Sense, elapsed: int) -> Narrowing | None:
-    """Stops the pump after its longest run, and keeps it off for its rest."""
+def on_times(guarded: Guarded, value: float, sense: Sense, elapsed: int) -> Narrowing | None:
+    """Stops a pump or relay after its longest run, and keeps it off for its rest."""
     del sense
-    ratings = guarded.spec.ratings
-    since = guarded.since_ms(elapsed)
-    if guarded.running and since >= ratings.get("max_on_ms", float("inf")):
-        return Narrowing("pump-max-on", 0.0, 0.0)
-    if not guarded.running and value > _OFF and since < ratings.get("min_rest_ms", 0):
-        return Narrowing("pump-min-rest", 0.0, 0.0)
+    kind, since = guarded.spec.kind, guarded.since_ms(elapsed)
+    if guarded.running and since >= guarded.max_on_ms:
+        return Narrowing(f"{kind}-max-on", 0.0, 0.0)
+    if not guarded.running and value > _OFF and since < guarded.min_rest_ms:
+        return Narrowing(f"{kind}-min-rest", 0.0, 0.0)
     return None
+
+
+def relay_known(guarded: Guarded, value: float, sense: Sense, elapsed: int) -> Narrowing | None:
+    """Does not switch on a relay whose state cannot be read: its longest run could not be kept."""
+    del value, elapsed
+    return Narrowing("relay-state-unknown", 0.0, 0.0) if sense.value(guarded.spec.id, "on") is None else None
 
 
 def pump_flow(guarded: Guarded, value: float, sense: Sense, elapsed: int) -> Narrowing | None:
     """Stops a pump that runs without delivering (dry, shut valve, broken pipe), or whose flow is not known.
 
-    Judged only while the pump is meant to run: its state and its flow are not read at the same instant.
+    Judged only while the pump is meant to run: its state and its flow are not read at the same instant. Not judged is a
+    plant that fills and flushes between (ratings `batch`).
     """
-    rated = guarded.spec.ratings.get("flow_lpm", 0.0)
-    if value > _OFF and guarded.running and rated and guarded.since_ms(elapsed) >= guarded.reaction_ms:
-        flow = sense.value(guarded.spec.id, "flow_lpm")
+    ratings, shown = guarded.spec.ratings, guarded.shows_flow or guarded.flow_meter
+    rated = ratings.get("flow_lpm", 0.0) if shown and not ratings.get("batch") else 0.0
+    if value > _OFF and guarded.running and rated and guarded.since_ms(elapsed) >= guarded.flow_wait_ms:
+        flow = sense.value(guarded.flow_meter or guarded.spec.id, "flow_lpm")
         if flow is None or flow < NO_FLOW_SHARE * rated:
             guarded.locked_until = elapsed + NO_FLOW_LOCK_MS
     return Narrowing("pump-no-flow", 0.0, 0.0) if elapsed < guarded.locked_until else None
@@ -170,7 +184,7 @@ def genset_rest(guarded: Guarded, value: float, sense: Sense, elapsed: int) -> N
     fuel = sense.value(guarded.spec.id, "fuel")
     if fuel is not None and fuel <= FUEL_MIN:
         return Narrowing("genset-fuel-empty", 0.0, 0.0)
-    cooldown = guarded.spec.ratings.get("cooldown_ms", COOLDOWN_MS)
+    cooldown = max(guarded.spec.ratings.get("cooldown_ms", COOLDOWN_MS), guarded.min_rest_ms)
     if not guarded.running and value < 0 and guarded.since_ms(elapsed) < cooldown:
         return Narrowing("genset-cooldown", 0.0, 0.0)
     return None
@@ -190,31 +204,71 @@ def charger_known(guarded: Guarded, value: float, sense: Sense, elapsed: int) ->
     return Narrowing("charger-state-unknown", 0.0, 0.0) if connected is None else None
 
 
+def thermal_limit(guarded: Guarded, value: float, sense: Sense, elapsed: int) -> Narrowing | None:
+    """Gives no power to a store that is at its end (hot, or cold enough), or whose temperature is not known."""
+    del value, elapsed
+    ratings, celsius = guarded.spec.ratings, sense.value(guarded.spec.id, "celsius")
+    if celsius is None:
+        return Narrowing("thermal-unknown", 0.0, 0.0)
+    cold = ratings.get("cold", 0.0) > 0.0
+    full = celsius <= ratings.get("low_c", celsius) if cold else celsius >= ratings.get("high_c", celsius)
+    return Narrowing("thermal-full", 0.0, 0.0) if full else None
+
+
 RULES: Mapping[DeviceKind, Sequence[Rule]] = {
     DeviceKind.PV: (),
     DeviceKind.BATTERY: (battery_soc,),
-    DeviceKind.PUMP: (pump_tank, pump_times, pump_flow),
+    DeviceKind.PUMP: (pump_tank, on_times, pump_flow),
     DeviceKind.GENSET: (genset_known, genset_load, genset_rest),
     DeviceKind.CHARGER: (charger_known,),
+    DeviceKind.THERMAL: (thermal_limit,),
+    DeviceKind.RELAY: (relay_known, on_times),
+    DeviceKind.BREAKER: (),
 }
+"""The rules that nobody has to declare and nobody can take away."""
 
 
-def guard(spec: DeviceSpec, tank: DeviceId | None, tank_high: float, reaction_ms: int) -> Guarded:
-    """Returns the interlocks of one controllable device; `reaction_ms` is at least one poll of its readings."""
-    return Guarded(spec, tuple(RULES[spec.kind]), band(spec), tank, tank_high, max(reaction_ms, NO_FLOW_MS))
+def guard(
+    spec: DeviceSpec,
+    tank: DeviceId | None,
+    tank_high: float,
+    reaction_ms: int,
+    declared: Iterable[Declared] = (),
+    flow_meter: DeviceId | None = None,
+) -> Guarded:
+    """Returns the interlocks of one controllable device; `reaction_ms` is at least one poll of its readings.
+
+    Where several declarations give times, the strictest holds: the shortest run, the longest rest.
+    """
+    mine = [one for one in declared if one.device == spec.id]
+    longest = [one.max_on_ms for one in mine if one.max_on_ms]
+    rests = [one.min_rest_ms for one in mine]
+    return Guarded(
+        spec,
+        tuple(RULES[spec.kind]),
+        band(spec),
+        tank,
+        tank_high,
+        max(reaction_ms, NO_FLOW_MS),
+        watches=tuple(Watch(one) for one in mine if one.point),
+        flow_meter=flow_meter,
+        max_on_ms=min([spec.ratings.get("max_on_ms", float("inf")), *longest]),
+        min_rest_ms=max([spec.ratings.get("min_rest_ms", 0), *rests]),
+        no_flow_ms=max([one.delay_ms for one in mine if one.rule is RuleName.PUMP_NO_FLOW], default=0),
+    )
 
 
 def band(spec: DeviceSpec) -> tuple[float, float]:
     """Returns the ratings as limits of the output [W by the sign rule, fraction, or 0-1]; no rating = 0 W."""
     ratings = spec.ratings
     match spec.kind:
-        case DeviceKind.PV | DeviceKind.PUMP:
+        case DeviceKind.PV | DeviceKind.PUMP | DeviceKind.RELAY | DeviceKind.BREAKER:
             return 0.0, 1.0
         case DeviceKind.BATTERY:
             return -ratings.get("discharge_w_max", 0.0), ratings.get("charge_w_max", 0.0)
         case DeviceKind.GENSET:
             return -ratings.get("power_w_max", 0.0), 0.0
-        case DeviceKind.CHARGER:
+        case DeviceKind.CHARGER | DeviceKind.THERMAL:
             return 0.0, ratings.get("power_w_max", 0.0)
         case _:
             return 0.0, 0.0

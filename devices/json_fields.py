@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, dataclass
 from enum import StrEnum
 from functools import cache
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, TypeAlias, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from devices.bounded_json import JsonValue
 
@@ -24,7 +24,10 @@ PROBLEMS_MAX = 20
 NUMBER_MAX = float(1 << 53)
 _PLAIN = frozenset({str, int, float, bool})
 
-Reader = Callable[[JsonValue, str, list[str]], object]
+Place: TypeAlias = "str | tuple[Place, str | int]"
+"""Where a value stands, with the key or index last; put into words only when something is wrong with it."""
+
+Reader = Callable[[JsonValue, Place, list[str]], object]
 """(value, where it stands, problems so far) -> the Python value, or None after adding a problem."""
 
 
@@ -36,7 +39,7 @@ class _Field:
     required: bool
 
 
-def read(cls: type[T], value: JsonValue, path: str, problems: list[str]) -> T | None:
+def read(cls: type[T], value: JsonValue, path: Place, problems: list[str]) -> T | None:
     """Returns an instance of the dataclass `cls`, or None after adding what is wrong (at most 20 texts)."""
     if not isinstance(value, dict):
         return _wrong(problems, path, "an object", value)
@@ -45,9 +48,9 @@ def read(cls: type[T], value: JsonValue, path: str, problems: list[str]) -> T | 
     for field in _fields(cls):
         entry = value.get(field.key)
         if entry is not None:
-            found[field.name] = field.read(entry, f"{path}.{field.key}", problems)
+            found[field.name] = field.read(entry, (path, field.key), problems)
         elif field.required:
-            _wrong(problems, f"{path}.{field.key}", "a value", None)
+            _wrong(problems, (path, field.key), "a value", None)
         if problems and len(problems) >= PROBLEMS_MAX:
             return None
     return cls(**found) if len(problems) == before else None
@@ -105,11 +108,11 @@ def _reader(hint: Any, low: float | None, high: float | None) -> Reader:  # noqa
     return _text if hint is str else _anything
 
 
-def _anything(value: JsonValue, _path: str, _problems: list[str]) -> object:
+def _anything(value: JsonValue, _path: Place, _problems: list[str]) -> object:
     return value
 
 
-def _text(value: JsonValue, path: str, problems: list[str]) -> object:
+def _text(value: JsonValue, path: Place, problems: list[str]) -> object:
     if isinstance(value, str) and len(value) <= TEXT_MAX:
         return value
     return _wrong(problems, path, f"a text of at most {TEXT_MAX} characters", value)
@@ -120,7 +123,7 @@ def _number(*, whole: bool, low: float | None, high: float | None) -> Reader:
     kind = "a whole number" if whole else "a number"
     text = kind if low is None and high is None else f"{kind} from {at_least:g} to {at_most:g}"
 
-    def reader(value: JsonValue, path: str, problems: list[str]) -> object:
+    def reader(value: JsonValue, path: Place, problems: list[str]) -> object:
         if isinstance(value, bool) or not isinstance(value, int | float) or not at_least <= value <= at_most:
             return _wrong(problems, path, text, value)
         if whole and value != int(value):
@@ -133,7 +136,7 @@ def _number(*, whole: bool, low: float | None, high: float | None) -> Reader:
 def _choice(kind: type[StrEnum]) -> Reader:
     members = {member.value: member for member in kind}
 
-    def reader(value: JsonValue, path: str, problems: list[str]) -> object:
+    def reader(value: JsonValue, path: Place, problems: list[str]) -> object:
         member = members.get(value) if isinstance(value, str) else None
         return member if member is not None else _wrong(problems, path, f"one of {', '.join(members)}", value)
 
@@ -141,12 +144,12 @@ def _choice(kind: type[StrEnum]) -> Reader:
 
 
 def _items(inner: Reader) -> Reader:
-    def reader(value: JsonValue, path: str, problems: list[str]) -> object:
+    def reader(value: JsonValue, path: Place, problems: list[str]) -> object:
         if not isinstance(value, list) or len(value) > ITEMS_MAX:
             return _wrong(problems, path, f"a list of at most {ITEMS_MAX}", value)
         out: list[object] = []
         for index, entry in enumerate(value):
-            out.append(inner(entry, f"{path}[{index}]", problems))
+            out.append(inner(entry, (path, index), problems))
             if len(problems) >= PROBLEMS_MAX:
                 break
         return tuple(out)
@@ -154,5 +157,11 @@ def _items(inner: Reader) -> Reader:
     return reader
 
 
-def _wrong(problems: list[str], path: str, wanted: str, seen: JsonValue) -> None:
-    problems.append(f"{path}: want {wanted}, saw {'nothing' if seen is None else repr(seen)[:60]}")
+def _words(path: Place) -> str:
+    if isinstance(path, str):
+        return path
+    return f"{_words(path[0])}[{path[1]}]" if isinstance(path[1], int) else f"{_words(path[0])}.{path[1]}"
+
+
+def _wrong(problems: list[str], path: Place, wanted: str, seen: JsonValue) -> None:
+    problems.append(f"{_words(path)}: want {wanted}, saw {'nothing' if seen is None else repr(seen)[:60]}")

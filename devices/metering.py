@@ -18,8 +18,14 @@ ENERGY_POINTS: Mapping[DeviceKind, tuple[str, str]] = {
     DeviceKind.GENSET: ("", "export_wh"),
     DeviceKind.PUMP: ("import_wh", ""),
     DeviceKind.CHARGER: ("import_wh", ""),
+    DeviceKind.THERMAL: ("import_wh", ""),
 }
 """(import, export) register per kind; "" where the kind has none and counts as 0. Usage point = device id."""
+
+
+def on_bus(specs: Iterable[DeviceSpec]) -> list[DeviceSpec]:
+    """Returns the devices whose powers sum to zero, the feeder's meter among them: none behind another's meter."""
+    return [spec for spec in specs if spec.kind in ENERGY_POINTS and spec.behind is None]
 
 
 @dataclass(slots=True)

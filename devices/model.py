@@ -42,6 +42,12 @@ class DeviceKind(StrEnum):
     TANK = "tank"
     WATER_METERS = "water_meters"
     CHARGER = "charger"
+    SWITCH = "switch"
+    RELAY = "relay"
+    BREAKER = "breaker"
+    FLOW_METER = "flow_meter"
+    SENSOR = "sensor"
+    THERMAL = "thermal"
     ROBOT = "robot"
     DRONE = "drone"
 
@@ -56,12 +62,19 @@ POINTS: Mapping[DeviceKind, tuple[str, ...]] = {
     DeviceKind.TANK: ("level",),
     DeviceKind.WATER_METERS: (),  # one point per channel: `<usage point>_ml`, cumulative mL
     DeviceKind.CHARGER: ("W", "import_wh", "soc", "connected", "setpoint"),
+    DeviceKind.SWITCH: ("on",),
+    DeviceKind.RELAY: ("on",),
+    DeviceKind.BREAKER: ("closed",),
+    DeviceKind.FLOW_METER: ("flow_lpm", "volume_ml"),
+    DeviceKind.THERMAL: ("W", "import_wh", "celsius", "setpoint"),
+    DeviceKind.SENSOR: (),  # those of its profile: `celsius`, `level`, `moisture`, ...
     DeviceKind.ROBOT: ("soc", "state", "x", "y"),
     DeviceKind.DRONE: ("soc", "state", "x", "y"),
 }
 """Point names per kind. W by the sign rule; `soc`, `level`, `fuel` fractions 0-1; `V` volts; `hz` hertz;
 `limit` fraction of rated PV power that may be produced; `setpoint` W by the sign rule; `on`, `running`,
-`connected` 0 or 1; registers whole Wh."""
+`connected`, `closed` 0 or 1 (`on` of a pump with a drive: its part of full speed); registers whole Wh and mL.
+Beside them a device may show others: `clock_s` (seconds since 1970 by its own clock), what its profile names."""
 
 WRITABLE: Mapping[DeviceKind, str] = {
     DeviceKind.PV: "limit",
@@ -69,17 +82,49 @@ WRITABLE: Mapping[DeviceKind, str] = {
     DeviceKind.GENSET: "setpoint",
     DeviceKind.PUMP: "on",
     DeviceKind.CHARGER: "setpoint",
+    DeviceKind.THERMAL: "setpoint",
+    DeviceKind.RELAY: "on",
+    DeviceKind.BREAKER: "closed",
 }
 """The one point of each kind that a setpoint may name."""
+
+TWO_STEP = frozenset({DeviceKind.BREAKER})
+"""Kinds that are operated only after a selection (island, reconnect): no rule or plan moves them."""
+
+
+@dataclass(frozen=True, slots=True)
+class PinSpec:
+    """One pin of the gateway's own header (BCM number) behind a point of a device.
+
+    `use` is `relay` (output), `switch` (input), `counter` (pulses as a volume, `ml_per_pulse`) or `flow` (pulses as
+    L/min). `boot` and `fail` are what a relay is set to at the start, and at the end or when its gateway fails.
+    `direction` is the input (BCM number) on which a pulse meter tells which way the water runs: backward while it is
+    high, with `reverse_low` while it is low.
+    """
+
+    point: str
+    pin: int
+    use: str
+    active_low: bool = False
+    pull: str = "none"  # none, up, down
+    debounce_ms: int = 0
+    boot: bool = False
+    fail: bool = False
+    ml_per_pulse: float = 0.0
+    flow_lpm_max: float = 0.0  # faster pulses are noise; 0 = not judged
+    direction: int | None = None
+    reverse_low: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceSpec:
     """One device as the gateway and the simulator need to know it; made from the site file.
 
-    `driver` is `sunspec`, `profile:<name>` (a file in devices/profiles) or `vda5050`. `endpoint` is
-    `host:port` of the Modbus TCP server; `unit` its Modbus unit id. `ratings` holds numbers by name
-    (`power_w_max`, `energy_wh`, `volume_l`, ...); `simulate` what only the simulator reads.
+    `driver` is `sunspec`, `profile:<name>` (a file in devices/profiles), `gpio:header` (`pins`) or `vda5050`.
+    `endpoint` is `host:port` of the Modbus TCP server, a serial port, or of a maker's vehicle
+    `interface/manufacturer/serial/version`; `unit` its Modbus unit id. The leases of a
+    `hazardous` output last 3 s at most. `ratings` holds numbers by name (`power_w_max`, `energy_wh`, `volume_l`,
+    ...); `simulate` what only the simulator reads.
     `behind` names the meter that this device sits behind (its power is inside that meter's reading).
     """
 
@@ -91,6 +136,8 @@ class DeviceSpec:
     unit: int = 0
     behind: DeviceId | None = None
     read_only: bool = False
+    hazardous: bool = False
+    pins: tuple[PinSpec, ...] = ()
     channels: tuple[str, ...] = ()
     ratings: Mapping[str, float] = field(default_factory=dict[str, float])
     simulate: Mapping[str, str | float] = field(default_factory=dict[str, str | float])
@@ -154,6 +201,8 @@ class Setpoint:
     valid_ms: int
     fallback: float
     reason: str
+    step: str = ""  # "", or `select` and then `operate` for kinds in TWO_STEP
+    selection: str = ""  # the selection's id, made by whoever selects
 
 
 class Commodity(StrEnum):

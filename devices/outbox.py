@@ -21,6 +21,8 @@ from devices.model import Commodity, IntervalRecord, RecordQuality, UsagePointId
 BATCH_MAX = 200
 WINDOW = 5 * BATCH_MAX
 """Records sent and not yet acknowledged, at most."""
+HELD_MAX = 4 * WINDOW
+"""Unsent records in memory, of all meters together; what comes after them waits on disk and is fetched in time."""
 RESEND_MS = 10_000
 LINGER_MS = 250
 """New records wait so long for those of other meters."""
@@ -41,6 +43,36 @@ class Ack:
     usage_point: UsagePointId
     meter_epoch: int
     page: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Pages first to last of a meter that a hub lacks though they were acknowledged once: its books are older."""
+
+    usage_point: UsagePointId
+    meter_epoch: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Pages first to last of a meter are on disk and unsent."""
+
+    usage_point: UsagePointId
+    meter_epoch: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Up to `count` pages of a meter after page `after` are wanted in memory."""
+
+    usage_point: UsagePointId
+    meter_epoch: int
+    after: int
+    count: int
 
 
 def encode_batch(records: Sequence[IntervalRecord]) -> bytes:
@@ -156,6 +188,29 @@ Meter = tuple[UsagePointId, int]
 
 
 @dataclass(slots=True)
+class _Queue:
+    """One meter's unsent pages: the first of them in memory, those after `loaded` to `highest` on disk only.
+
+    Pages follow each other without a gap.
+    """
+
+    loaded: int
+    highest: int
+    records: deque[IntervalRecord] = field(default_factory=deque["IntervalRecord"])
+
+    @property
+    def on_disk(self) -> int:
+        return self.highest - self.loaded
+
+    @property
+    def first(self) -> int:
+        return self.records[0].page if self.records else self.loaded + 1
+
+    def __len__(self) -> int:
+        return len(self.records) + self.on_disk
+
+
+@dataclass(slots=True)
 class Outbox:
     """The records that the hub has not acknowledged, oldest first, and which of them are on the way.
 
@@ -163,23 +218,40 @@ class Outbox:
     """
 
     resend_ms: int = RESEND_MS
+    held_max: int = HELD_MAX
     rejected_acks: int = 0
-    _pending: dict[Meter, deque[IntervalRecord]] = field(default_factory=dict[Meter, "deque[IntervalRecord]"])
-    _highest: dict[Meter, int] = field(default_factory=dict[Meter, int])
+    _pending: dict[Meter, _Queue] = field(default_factory=dict[Meter, _Queue])
     _sent_at: dict[tuple[UsagePointId, int, int], int] = field(default_factory=dict[tuple[UsagePointId, int, int], int])
+    _asked: dict[Meter, int] = field(default_factory=dict[Meter, int])  # the last page behind which a gap was seen
     _count: int = 0
+    _fetching: bool = False
     _fresh_at: int | None = None  # when records that were never sent are to be sent
     _again_at: int | None = None  # when the oldest one on the way is to be sent again
 
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def held(self) -> int:
+        """Returns how many records are in memory."""
+        return sum(len(queue.records) for queue in self._pending.values())
+
+    def resume(self, waiting: Iterable[Waiting], elapsed: int) -> None:
+        """Goes on with what the disk holds; nothing of it is in memory until it is wanted."""
+        for one in waiting:
+            self._pending[one.usage_point, one.meter_epoch] = _Queue(one.first - 1, one.last)
+            self._count += one.last - one.first + 1
+        self._fresh_at = elapsed if self._count else None
+
     def add(self, records: Iterable[IntervalRecord], elapsed: int) -> None:
         """Takes stored records, pages in order; they are due after a short while, together with their neighbours."""
         for record in records:
             meter = (record.usage_point, record.meter_epoch)
-            self._pending.setdefault(meter, deque()).append(record)
-            self._highest[meter] = record.page
+            queue = self._pending.setdefault(meter, _Queue(record.page - 1, record.page - 1))
+            if not queue.on_disk and len(queue.records) < self._share(self.held_max):
+                queue.records.append(record)
+                queue.loaded = record.page
+            queue.highest = record.page
             self._count += 1
             if self._fresh_at is None:
                 self._fresh_at = elapsed + LINGER_MS
@@ -195,23 +267,82 @@ class Outbox:
             queue = self._pending.get(meter)
             if queue is None:
                 continue
-            if ack.page > self._highest[meter]:
+            if ack.page > queue.highest:
                 self.rejected_acks += 1
                 continue
             before = len(queue)
-            while queue and queue[0].page <= ack.page:
-                record = queue.popleft()
+            while queue.records and queue.records[0].page <= ack.page:
+                record = queue.records.popleft()
                 self._sent_at.pop((record.usage_point, record.meter_epoch, record.page), None)
+            queue.loaded = max(queue.loaded, ack.page)
             self._count -= before - len(queue)
             if len(queue) < before:
                 freed.append(ack)
-            if not queue:
+            if not len(queue):
                 del self._pending[meter]
         if freed:
             self._plan()
             if self._count > len(self._sent_at) and self._fresh_at is None:
                 self._fresh_at = elapsed  # the window has room again
         return freed
+
+    def gaps(self, acks: Iterable[Ack]) -> list[Gap]:
+        """Returns what acknowledgements show to be missing at the hub: a page below what was forgotten here.
+
+        Each once: when the gateway has not kept those pages, asking again would not bring them.
+        """
+        found: list[Gap] = []
+        for ack in acks:
+            meter = (ack.usage_point, ack.meter_epoch)
+            queue = self._pending.get(meter)
+            if queue is not None and queue.first > ack.page + 1 and self._asked.get(meter) != ack.page:
+                self._asked[meter] = ack.page
+                found.append(Gap(ack.usage_point, ack.meter_epoch, ack.page + 1, queue.first - 1))
+        return found
+
+    def put_back(self, gaps: Iterable[Gap], elapsed: int) -> None:
+        """Takes pages of a gap again, before all others of their meters: they are unsent on disk."""
+        for gap in gaps:
+            queue = self._pending.setdefault((gap.usage_point, gap.meter_epoch), _Queue(gap.last, gap.last))
+            before = len(queue)
+            queue.records.clear()
+            queue.loaded = gap.first - 1
+            self._count += len(queue) - before
+            self._fresh_at = elapsed
+
+    def wanted(self) -> list[Fetch]:
+        """Returns what to read from disk now: meters with little in memory and more behind it; nothing while asked."""
+        if self._fetching:
+            return []
+        most = self._share(self.held_max)
+        found = [
+            Fetch(*meter, queue.loaded, min(queue.on_disk, most - len(queue.records)))
+            for meter, queue in islice(self._pending.items(), WINDOW)
+            if queue.on_disk and 2 * len(queue.records) < most
+        ]
+        self._fetching = bool(found)
+        return found
+
+    def fetched(self, fetches: Iterable[Fetch], records: Iterable[IntervalRecord], elapsed: int) -> None:
+        """Takes what the disk has; where it has nothing, nothing waits there.
+
+        What was acknowledged since it was asked for is of no use any more.
+        """
+        self._fetching = False
+        for record in records:
+            queue = self._pending.get((record.usage_point, record.meter_epoch))
+            if queue is not None and record.page == queue.loaded + 1:
+                queue.records.append(record)
+                queue.loaded = record.page
+                self._fresh_at = elapsed
+        for fetch in fetches:
+            meter = (fetch.usage_point, fetch.meter_epoch)
+            queue = self._pending.get(meter)
+            if queue is not None and queue.loaded == fetch.after:
+                self._count -= queue.on_disk
+                queue.highest = queue.loaded
+                if not len(queue):
+                    del self._pending[meter]
 
     def due(self, elapsed: int) -> list[list[IntervalRecord]]:
         """Returns the batches to send now: never sent, or sent `resend_ms` ago and not acknowledged."""
@@ -225,12 +356,15 @@ class Outbox:
         self._plan()
         return [chosen[i : i + BATCH_MAX] for i in range(0, len(chosen), BATCH_MAX)]
 
+    def _share(self, whole: int) -> int:
+        """Returns each meter's part: one whose pages the hub cannot acknowledge must not hold back the others."""
+        return max(1, whole // max(1, len(self._pending)))
+
     def _choose(self, elapsed: int) -> list[IntervalRecord]:
-        # A share for each meter: one whose pages the hub cannot acknowledge yet must not hold back the others.
-        share = max(1, WINDOW // max(1, len(self._pending)))
+        share = self._share(WINDOW)
         chosen: list[IntervalRecord] = []
         for queue in islice(self._pending.values(), WINDOW):
-            for record in islice(queue, share):
+            for record in islice(queue.records, share):
                 sent = self._sent_at.get((record.usage_point, record.meter_epoch, record.page))
                 if sent is None or sent + self.resend_ms <= elapsed:
                     chosen.append(record)

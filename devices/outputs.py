@@ -8,12 +8,17 @@ from devices.bus import BusWrite, WriteRequest
 from devices.drivers import Unwritable
 from devices.interlocks import Guarded, Sense
 from devices.leases import Output
+from devices.model import DeviceKind
 from devices.poll import Unit
 
 IGNORED_MAX = 2
 """Polls that may show another value before the write is repeated and reported."""
 REPEAT_POLLS = 60
 """A device that keeps ignoring its setpoint is told again every so many polls."""
+LOCKED_OUT, IGNORES, LAPSED = "locked_out", "ignores_setpoint", "lease_lapsed"
+STATE_POINTS = (LOCKED_OUT, IGNORES, LAPSED)
+"""Points of every output beside its readings, 1 while it is so: a lock-out tag is on it; it reads back something else
+than it was told; nobody has spoken for it since its last lease ran out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,12 @@ class Report:
 
     code: str
     text: str
+
+
+def state_of(output: Output) -> tuple[float, ...]:
+    """Returns the values of `STATE_POINTS`. Nobody speaks for what is locked out or read only: no fault."""
+    lapsed = output.lapsed and not output.tag and not output.read_only
+    return float(bool(output.tag)), float(output.ignored >= IGNORED_MAX), float(lapsed)
 
 
 def drive(
@@ -95,7 +106,8 @@ def read_back(output: Output, unit: Unit) -> list[Report]:
     if seen is None or output.written is None or output.waiting or output.written_at >= unit.asked_at:
         return []
     what = f"{output.device}/{output.point}"
-    if abs(seen - output.written) <= max(0.005, 0.02 * abs(output.written)):
+    runs = unit.spec.kind is DeviceKind.PUMP and seen > 0 < output.written  # a drive's status bit knows no speed
+    if runs or abs(seen - output.written) <= max(0.005, 0.02 * abs(output.written)):
         was, output.ignored = output.ignored, 0
         return [Report("follows", f"{what} follows again")] if was >= IGNORED_MAX else []
     output.ignored += 1

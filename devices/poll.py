@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 
 from devices.bus import SCAN, BusRead, ReadRequest
 from devices.clock import Instant
-from devices.drivers import Driver, SunspecDriver
+from devices.drivers import Driver
+from devices.gpio import DRIVER as GPIO
+from devices.gpio import GpioDriver
 from devices.model import POINTS, BusFault, DeviceId, DeviceSpec, Quality, Readings
 from devices.profile import ProfileDriver, load_profile
 from devices.registers import Registers
 from devices.sunspec import Scan
+from devices.sunspec_driver import SunspecDriver
 
 BACKOFF_MS_MAX = 60_000
 DEAD_AFTER = 3
@@ -33,9 +36,11 @@ def driver_of(spec: DeviceSpec) -> Driver | None:
     """
     if spec.driver == "sunspec":
         return None
+    if spec.driver == GPIO:
+        return GpioDriver(spec)
     kind, _, name = spec.driver.partition(":")
     if kind != "profile":
-        raise ValueError(f"{spec.id}: driver {spec.driver!r}: write sunspec or profile:NAME")
+        raise ValueError(f"{spec.id}: driver {spec.driver!r}: write sunspec or profile:NAME, or gpio:header")
     return ProfileDriver(load_profile(name), spec.channels)
 
 
@@ -59,6 +64,7 @@ class Unit:
     _reads: tuple[BusRead, ...] = ()
     _collected: list[float | None] = field(default_factory=list["float | None"])
     _answered: int = 0
+    _polls: int = 0
 
     def __post_init__(self) -> None:
         self._compile(driver_of(self.spec))
@@ -100,9 +106,26 @@ class Unit:
         self.asked_at = elapsed
         if self.scan is not None:
             return self._scan_on(self.scan)
-        self.block, self._answered = 0, 0
+        self._polls += 1
+        self._answered = 0
         self._collected = []
-        return self._reads[0]
+        self.block = self._skip_slow(0)
+        return self._reads[self.block]
+
+    def _skip_slow(self, index: int) -> int:
+        """Returns the next block to ask, from `index` on; slow ones in between keep their last answer.
+
+        The first block is always asked: a device whose blocks are all slow must not look alive for ever.
+        """
+        assert self.driver is not None, "block reads need a driver"
+        blocks = self.driver.blocks
+        while 0 < index < len(blocks) and self._polls % blocks[index].every:
+            registers = self.last[index]
+            if registers is None:
+                break
+            self._collected += blocks[index].decode(registers, self.last[0])
+            index += 1
+        return index
 
     def _scan_on(self, scan: Scan) -> BusRead | None:
         step = scan.request()
@@ -122,6 +145,8 @@ class Unit:
         if request.block != self.block:
             return None
         silent = registers is BusFault.TIMEOUT or registers is BusFault.DISCONNECTED
+        if self.scan is not None:  # noise leaves a scan where it is: asked again at once, it would never end
+            silent = silent or registers is BusFault.GARBLED
         if silent:
             return self._failed(now, elapsed, backoff_ms)
         if self.scan is not None:
@@ -140,10 +165,11 @@ class Unit:
         else:
             self.last[index] = registers
             self._answered += 1
-            self._collected += [read(registers) for read in block.readers]
-        if index + 1 < len(self._reads):
-            self.block = index + 1
-            return self._reads[index + 1]
+            self._collected += block.decode(registers, self.last[0])
+        following = self._skip_slow(index + 1)
+        if following < len(self._reads):
+            self.block = following
+            return self._reads[following]
         if not self._answered:
             return self._failed(now, elapsed, backoff_ms)
         self.block = _IDLE

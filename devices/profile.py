@@ -20,6 +20,7 @@ from devices.registers import (
     encode_number,
     raw_reader,
     scaled,
+    times_power_of_ten,
     whole,
     within,
 )
@@ -33,8 +34,10 @@ __all__ = [
     "parse_profile",
     "point_of",
     "points_of",
+    "present_scales",
     "profile_names",
     "profile_text",
+    "scale_block",
 ]
 
 
@@ -91,10 +94,41 @@ def points_of(profile: Profile, channels: Sequence[str] = ()) -> tuple[ProfilePo
     return (*profile.points, *named)
 
 
-def point_value_reader(point: ProfilePoint, index: int, low_word_first: bool) -> Reader:
-    """Returns a reader of one point whose first register stands at `index` of a block."""
+def scale_block(points: Sequence[ProfilePoint]) -> Block | None:
+    """Returns the one read of the scale registers that points name, None where none does."""
+    used = [(point.scale_at, point.function) for point in points if point.scale_at is not None]
+    if not used:
+        return None
+    (first, function), (last, _) = min(used), max(used)
+    return Block(function, first, last - first + 1, (), ())
+
+
+def present_scales(profile: Profile, last: Sequence[Registers | None]) -> Profile:
+    """Returns the profile with the power of ten of its scale registers, as last read, in each point's `scale`.
+
+    A point whose scale register was not read, or holds no exponent, keeps its `scale_at`.
+    """
+    scales = scale_block((*profile.points, *profile.channels))
+    if scales is None:
+        return profile
+    points, channels = ([_present_scale(p, scales, last) for p in part] for part in (profile.points, profile.channels))
+    return replace(profile, points=tuple(points), channels=tuple(channels))
+
+
+def _present_scale(point: ProfilePoint, scales: Block, last: Sequence[Registers | None]) -> ProfilePoint:
+    registers = last[0] if last else None
+    if point.scale_at is None or registers is None:
+        return point
+    factor = times_power_of_ten(lambda _: 1.0, point.scale_at - scales.address)(registers)
+    return point if factor is None else replace(point, scale=point.scale * factor, scale_at=None)
+
+
+def point_value_reader(point: ProfilePoint, index: int, low_word_first: bool, scale_index: int | None = None) -> Reader:
+    """Returns a reader of one point whose first register stands at `index` of a block, its scale at `scale_index`."""
     numbers = [_number_reader(point, index + i * point.type.size, low_word_first) for i in range(point.sum)]
     read = scaled(numbers[0] if len(numbers) == 1 else _sum(numbers), point.scale, point.offset)
+    if scale_index is not None:
+        read = times_power_of_ten(read, scale_index)
     if point.range is not None:
         read = within(read, *point.range)
     if point.above is not None:
@@ -150,15 +184,17 @@ def _clamped(read: Reader, low: float, high: float) -> Reader:
     return read_clamped
 
 
-def encode_point(profile: Profile, point: ProfilePoint, value: float | None) -> tuple[int, ...]:
+def encode_point(profile: Profile, point: ProfilePoint, value: float | None, exponent: int = 0) -> tuple[int, ...]:
     """Returns the registers that read back as `value` [our unit and sign]; None = a sentinel or 0.
+
+    `exponent` is what the point's scale register holds.
 
     Raises:
         OverflowError: the value does not fit the register type.
     """
     if value is None:
         return _absent_words(profile, point) * point.sum
-    raw = (value - point.offset) / point.scale
+    raw = (value - point.offset) / point.scale / 10.0**exponent
     if point.mask:
         raw = round(raw) * (point.mask & -point.mask)
     words: tuple[int, ...] = ()
@@ -185,7 +221,9 @@ class ProfileDriver:
         """Compiles the block reads; neighbours within `block_gap` share one."""
         self.profile = profile
         self._points = {point.name: point for point in points_of(profile, channels)}
-        self._blocks = tuple(_coalesce(profile, tuple(self._points.values())))
+        points = tuple(self._points.values())
+        self._scales = scale_block(points)
+        self._blocks = tuple(_coalesce(profile, points, self._scales))
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -194,34 +232,42 @@ class ProfileDriver:
 
     @property
     def reverts(self) -> bool:
-        """Returns False: what a profile writes stands until it is written again or the keep-alive time is over."""
-        return False
+        """Returns whether a write starts a timer of the product; else it stands, or until its keep-alive is over."""
+        return any(step.timer_ms for rule in self.profile.writes.values() for step in rule.steps)
 
     def rollover(self, point: str, last: Sequence[Registers | None]) -> int:
-        """Returns 2^bits x scale of the counting register."""
-        del last
+        """Returns 2^bits x scale of the counting register, 0 while its scale register was not read."""
         definition = self._points[point]
-        return 0 if definition.type.real else round((definition.type.high + 1) * abs(definition.scale))
+        if definition.scale_at is not None and self._scales is not None:
+            definition = _present_scale(definition, self._scales, last)
+        if definition.type.real or definition.scale_at is not None:
+            return 0
+        return round((definition.type.high + 1) * abs(definition.scale))
 
     def keep_alive_ms(self, point: str) -> int:
-        """Returns the profile's keep-alive time in ms."""
+        """Returns the profile's keep-alive time in ms, or the longest that the product's own timer goes."""
         rule = self.profile.writes.get(point)
-        return 0 if rule is None else rule.keep_alive_s * 1000
+        if rule is None:
+            return 0
+        timers = [step.timer_ms * step.type.high for step in rule.steps if step.timer_ms]
+        return rule.keep_alive_s * 1000 or min(timers, default=0)
 
     def writes(
         self, point: str, value: float, fallback: float, valid_ms: int, last: Sequence[Registers | None]
     ) -> list[RegisterWrite]:
         """Returns the profile's steps for this value."""
-        del fallback, valid_ms, last
+        del fallback, last
         rule = self.profile.writes.get(point)
         if rule is None:
             raise Unwritable(f"profile {self.profile.name} cannot write {point}")
         if not rule.low <= value <= rule.high:
             raise Unwritable(f"{point} = {value} is outside {rule.low} to {rule.high} of profile {self.profile.name}")
         state = "off" if value == 0 else "on"
-        return [self._step(step, value) for step in rule.steps if step.when in {"always", state}]
+        return [self._step(step, value, valid_ms) for step in rule.steps if step.when in {"always", state}]
 
-    def _step(self, step: WriteStep, value: float) -> RegisterWrite:
+    def _step(self, step: WriteStep, value: float, valid_ms: int) -> RegisterWrite:
+        if step.timer_ms:
+            return RegisterWrite(step.function, step.address, (step.timer(valid_ms),))
         raw = value / step.scale if step.key is None else step.key
         try:
             words = encode_number(step.type, raw, self.profile.low_word_first)
@@ -232,28 +278,35 @@ class ProfileDriver:
         return RegisterWrite(step.function, step.address, words)
 
 
-def _coalesce(profile: Profile, points: Sequence[ProfilePoint]) -> list[Block]:
+def _coalesce(profile: Profile, points: Sequence[ProfilePoint], scales: Block | None) -> list[Block]:
     groups: list[list[ProfilePoint]] = []
-    for point in sorted(points, key=lambda p: (p.function, p.address)):
+    for point in sorted(points, key=lambda p: (p.every, p.function, p.scale_at is not None, p.address)):
         if groups and _joins(profile, groups[-1], point):
             groups[-1].append(point)
         else:
             groups.append([point])
-    return [_block(profile, group) for group in groups]
+    blocks = [_block(profile, group, scales) for group in groups]
+    if scales is not None:  # first, so that what follows at this poll can be scaled
+        blocks.insert(0, scales)
+    return blocks
 
 
 def _joins(profile: Profile, group: Sequence[ProfilePoint], point: ProfilePoint) -> bool:
     end = max(p.address + p.size for p in group)
-    same = group[0].function == point.function
+    kinds = [(p.function, p.every, p.scale_at is None) for p in (group[0], point)]
     return (
-        same
+        kinds[0] == kinds[1]
         and point.address - end <= profile.block_gap
         and max(end, point.address + point.size) - group[0].address <= profile.block_max
     )
 
 
-def _block(profile: Profile, group: Sequence[ProfilePoint]) -> Block:
+def _block(profile: Profile, group: Sequence[ProfilePoint], scales: Block | None) -> Block:
     start = group[0].address
     count = max(p.address + p.size for p in group) - start
-    readers = tuple(point_value_reader(p, p.address - start, profile.low_word_first) for p in group)
-    return Block(group[0].function, start, count, tuple(p.name for p in group), readers)
+    readers: list[Reader] = []
+    for p in group:
+        scale_index = None if p.scale_at is None or scales is None else count + p.scale_at - scales.address
+        readers.append(point_value_reader(p, p.address - start, profile.low_word_first, scale_index))
+    names, scaled_by = tuple(p.name for p in group), group[0].scale_at is not None
+    return Block(group[0].function, start, count, names, tuple(readers), group[0].every, scaled_by)

@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
+from devices.profile_golden import GoldenFrame, golden_frames
 from devices.registers import READ_MAX, TYPES, NumberType
 
 PROFILE_KEYS: Mapping[str, type] = {
     "title": str,  # product and maker
     "source": str,  # where the map comes from; "Atoll reference device" where no product stands behind it
-    "level": str,  # what is proven: see LEVELS
     "function": int,  # read function of all points that name none: 1-4
     "base": int,  # 1 where the addresses below count from 1
     "word_order": str,  # high-first or low-first
@@ -29,16 +29,15 @@ PROFILE_KEYS: Mapping[str, type] = {
     "point": dict,
     "channel": dict,
     "write": dict,
+    "golden": list,  # published frames of the product: GOLDEN_KEYS (devices/profile_golden.py)
     "variant": dict,  # by name: any of the keys above, and `drop`, a list of points that it does not have
 }
-LEVELS = ("bronze", "silver", "gold")
-"""bronze: it reads, by its conformance test; silver: also read from the product itself, with a capture kept as a test;
-gold: also written, with fallback and a fault scenario."""
 POINT_KEYS: Mapping[str, type] = {
     "address": int,
     "type": str,
     "function": int,
     "scale": float,  # our unit per raw unit; negative turns the sign
+    "scale_at": int,  # address of a signed register n, read at every poll: the value is raw x scale x 10^n
     "offset": float,
     "absent": list,  # raw values that mean "not available"
     "raw_range": list,  # of the raw value; outside: bad
@@ -46,10 +45,18 @@ POINT_KEYS: Mapping[str, type] = {
     "mask": int,  # only these bits of an unsigned number, moved down
     "sum": int,  # the value is the sum of this many numbers that follow each other (three phases)
     "clamp": list,  # of the scaled value
+    "every": int,  # slow point: read at every so many polls only (1-60), so that the others come first
     "above": float,  # value is 1 where the scaled value is above this, else 0
 }
 CHANNEL_KEYS: Mapping[str, type] = {**POINT_KEYS, "count": int, "step": int, "suffix": str}
-WRITE_KEYS: Mapping[str, type] = {"range": list, "keep_alive_s": int, "steps": list}
+WRITE_KEYS: Mapping[str, type] = {
+    "range": list,
+    "keep_alive_s": int,  # the device gives the value up after so long without a write
+    "fail": str,  # what it does when nobody writes any more: FAILS; default "reverts" with keep_alive_s, else "stays"
+    "steps": list,
+}
+FAILS = ("stays", "off", "reverts")
+"""stays: the value stands for good, put the fail state into the wiring; off, reverts: the device's own doing."""
 STEP_KEYS: Mapping[str, type] = {
     "when": str,  # always, on (value not 0) or off (value 0)
     "function": int,
@@ -57,6 +64,7 @@ STEP_KEYS: Mapping[str, type] = {
     "type": str,
     "scale": float,  # our unit per raw unit, as in a point
     "key": int,  # write this instead of the value
+    "timer_ms": int,  # write the lease's time in units of so many ms: the device's own timer ends what it has begun
     "complement": bool,  # the next register gets the ones' complement in the same write
 }
 
@@ -86,6 +94,8 @@ class ProfilePoint:
     range: tuple[float, float] | None = None
     sum: int = 1
     mask: int = 0
+    every: int = 1
+    scale_at: int | None = None
 
     @property
     def size(self) -> int:
@@ -93,9 +103,13 @@ class ProfilePoint:
         return self.type.size * self.sum
 
 
+TIMER_LEAST = 2
+"""A coil's 1 is FF00 on the wire; a timer of one unit could not be told from it."""
+
+
 @dataclass(frozen=True, slots=True)
 class WriteStep:
-    """One request of a write; `key` is a fixed value, otherwise value / scale is written."""
+    """One request of a write: the fixed value `key`, the lease's time (`timer_ms`), else value / scale is written."""
 
     when: str
     function: int
@@ -104,6 +118,12 @@ class WriteStep:
     scale: float = 1.0
     key: int | None = None
     complement: bool = False
+    timer_ms: int = 0
+
+    def timer(self, valid_ms: int) -> int:
+        """Returns what starts the device's own timer for a lease; for one without end, as long as it goes."""
+        raw = -(-valid_ms // self.timer_ms) if valid_ms else self.type.high
+        return min(max(raw, TIMER_LEAST), self.type.high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +134,7 @@ class WriteRule:
     high: float
     keep_alive_s: int
     steps: tuple[WriteStep, ...]
+    fail: str = FAILS[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +151,10 @@ class Profile:
     channels: tuple[ProfilePoint, ...]
     channel_suffix: str
     writes: Mapping[str, WriteRule]
-    level: str = LEVELS[0]
     block_max: int = READ_MAX
     gap_ms: int = 0
     variants: tuple[str, ...] = ()
+    golden: tuple[GoldenFrame, ...] = ()
 
 
 def parse_profile(name: str, text: str, variant: str = "") -> Profile:
@@ -256,6 +277,8 @@ class _Parser:
         }
         if not points and not channels:
             self.problem("top level", "no [point.NAME] and no [channel]: nothing to read")
+        block_max = self.whole("top level", top, "block_max", 4, READ_MAX, READ_MAX)
+        self.scales([*points, *channels], block_max)
         return Profile(
             self.name,
             self.text("top level", top, "title"),
@@ -267,9 +290,11 @@ class _Parser:
             tuple(channels),
             suffix,
             writes,
-            self.text("top level", top, "level", LEVELS, LEVELS[0]),
-            self.whole("top level", top, "block_max", 4, READ_MAX, READ_MAX),
+            block_max,
             self.whole("top level", top, "gap_ms", 0, 1000, 0),
+            golden=golden_frames(
+                cast("list[object]", top.get("golden", [])), [p.name for p in points], list(writes), self.problem
+            ),
         )
 
     def variant(self, document: Mapping[str, object], entry: object) -> Profile:
@@ -287,7 +312,8 @@ class _Parser:
             points[name] = {**_tables(points.get(name)), **_tables(point)}
         writes = {**_tables(document.get("write")), **_tables(table.get("write"))}
         kept = {name: rule for name, rule in writes.items() if name in points}
-        merged = {**document, **table, "point": points, "write": kept}
+        # Another firmware's frames prove nothing here.
+        merged: dict[str, object] = {**document, "golden": [], **table, "point": points, "write": kept}
         return self.profile({key: value for key, value in merged.items() if value != {}})
 
     def point(self, where: str, name: str, table: Mapping[str, object]) -> ProfilePoint:
@@ -316,7 +342,26 @@ class _Parser:
             self.pair(where, table, "range"),
             self.whole(where, table, "sum", 1, 8, 1),
             self.mask(where, table, kind),
+            self.whole(where, table, "every", 1, 60, 1),
+            self.scale_at(where, table, kind),
         )
+
+    def scale_at(self, where: str, table: Mapping[str, object], kind: NumberType) -> int | None:
+        if "scale_at" not in table:
+            return None
+        if kind.real or kind.name == "bit":
+            self.problem(where, f"scale_at does not go with type {kind.name}: use a whole number type")
+        if "offset" in table or "mask" in table:
+            self.problem(where, "scale_at does not go with offset or mask: the power of ten would shift them too")
+        return self.whole(where, table, "scale_at", self.base, 65535) - self.base
+
+    def scales(self, points: Sequence[ProfilePoint], block_max: int) -> None:
+        """Scale registers are read in one request, so that a poll's values go with one set of them."""
+        used = sorted((point.function, point.scale_at) for point in points if point.scale_at is not None)
+        if used and used[0][0] != used[-1][0]:
+            self.problem("top level", "scale_at is used with two read functions: they must be read by one")
+        elif used and used[-1][1] - used[0][1] >= block_max:
+            self.problem("top level", f"scale_at is {used[0][1]} to {used[-1][1]}: more than {block_max} registers")
 
     def mask(self, where: str, table: Mapping[str, object], kind: NumberType) -> int:
         if "mask" not in table:
@@ -342,17 +387,25 @@ class _Parser:
         if not steps:
             self.problem(where, "steps is missing: nothing would be written")
         low, high = limits or (0.0, 0.0)
+        read = tuple(self.step(f"{where} step {i}", s) for i, s in enumerate(steps, 1))
         keep_alive = self.whole(where, table, "keep_alive_s", 0, 86400, 0)
-        return WriteRule(
-            low, high, keep_alive, tuple(self.step(f"{where} step {i}", s) for i, s in enumerate(steps, 1))
-        )
+        timed = any(step.timer_ms for step in read)
+        usual = "off" if timed else "reverts" if keep_alive else "stays"
+        fail = self.text(where, table, "fail", FAILS, usual)
+        if fail != "stays" and not keep_alive and not timed:
+            self.problem(where, f"fail is {fail!r} without keep_alive_s: after how long does the device do so?")
+        return WriteRule(low, high, keep_alive, read, fail)
 
     def step(self, where: str, entry: object) -> WriteStep:
         table = self.table(where, entry, STEP_KEYS)
         function = self.whole(where, table, "function", 1, 16)
         if function not in {5, 6, 15, 16}:
             self.problem(where, f"function is {function}, must be 5, 6, 15 or 16")
-        kind = TYPES[self.text(where, table, "type", tuple(TYPES), "bit" if function in {5, 15} else "uint16")]
+        timer = self.whole(where, table, "timer_ms", 0, 60_000, 0)
+        usual = "uint16" if timer or function not in {5, 15} else "bit"
+        kind = TYPES[self.text(where, table, "type", tuple(TYPES), usual)]
+        if timer and (function not in {5, 6} or kind.size > 1 or "key" in table or table.get("when") != "on"):
+            self.problem(where, 'timer_ms goes with when = "on" and one register by function 5 or 6, without key')
         if function in {5, 6} and (kind.size > 1 or table.get("complement")):
             self.problem(where, f"function {function} writes one register: use 16")
         if table.get("scale") == 0:
@@ -366,4 +419,5 @@ class _Parser:
             self.number(table, "scale", 1.0) or 1.0,
             key if isinstance(key, int) else None,
             table.get("complement") is True,
+            timer,
         )

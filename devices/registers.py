@@ -73,12 +73,18 @@ class Block:
     count: int
     points: tuple[str, ...]
     readers: tuple[Reader, ...]
+    every: int = 1  # read only at every so many polls; in between its last answer stands
+    scaled: bool = False  # its readers want the registers of the device's first block behind its own: scale registers
 
-    def decode(self, registers: Registers) -> list[float | None]:
-        """Returns one value per point; all None where the answer has the wrong length."""
-        if len(registers) != self.count:
+    def decode(self, registers: Registers, scales: Registers | None = None) -> list[float | None]:
+        """Returns one value per point; all None where the answer has the wrong length, or its scales are not known.
+
+        `scales` is the last answer of the device's first block.
+        """
+        if len(registers) != self.count or (self.scaled and scales is None):
             return [None] * len(self.points)
-        return [read(registers) for read in self.readers]
+        whole = (*registers, *scales) if self.scaled and scales is not None else registers
+        return [read(whole) for read in self.readers]
 
 
 def raw_reader(kind: NumberType, index: int, absent: frozenset[int], low_word_first: bool = False) -> Reader:
@@ -177,6 +183,24 @@ def _without_offset(read: Reader, divisor: int, multiplier: float) -> Reader:
         return None if raw is None else raw * multiplier + 0  # + 0: no minus zero
 
     return read_divided if divisor else read_multiplied
+
+
+EXPONENT_MAX = 10
+"""A scale register that says more is none: 0x8000 and whatever else stands where no exponent is."""
+
+
+def times_power_of_ten(read: Reader, index: int) -> Reader:
+    """Returns a reader of the number times 10^n; n is the signed register at `index`, None where that is none."""
+
+    def read_shifted(registers: Registers) -> float | None:
+        raw = registers[index]
+        exponent = raw - 65536 if raw > 32767 else raw
+        value = read(registers)
+        if value is None or abs(exponent) > EXPONENT_MAX:
+            return None
+        return value * 10**exponent if exponent >= 0 else value / 10**-exponent
+
+    return read_shifted
 
 
 def within(read: Reader, low: float, high: float) -> Reader:

@@ -79,7 +79,7 @@ def _pdu(request: ReadRequest | WriteRequest) -> bytes:
     values = request.values
     match function:
         case 5:
-            return struct.pack(">BHH", 5, address, 0xFF00 if values[0] else 0)
+            return struct.pack(">BHH", 5, address, coil_word(values[0]))
         case 6:
             return struct.pack(">BHH", 6, address, values[0])
         case 15:
@@ -90,6 +90,11 @@ def _pdu(request: ReadRequest | WriteRequest) -> bytes:
             return struct.pack(f">BHHB{len(values)}H", 16, address, len(values), 2 * len(values), *values)
         case _:
             raise ValueError(f"no write function {function}")
+
+
+def coil_word(value: int) -> int:
+    """Returns what function 5 carries for 0, 1, or a number that goes out as it is."""
+    return 0xFF00 if value == 1 else value
 
 
 def answer_size(request: ReadRequest | WriteRequest) -> int:

@@ -79,6 +79,14 @@ class Fleet(Protocol):
         """
         ...
 
+    def registers(self, device: str) -> tuple[int, int]:
+        """Returns the import and export register [Wh] that a meter's display shows as of the last `advance`.
+
+        Raises:
+            ValueError: no such meter.
+        """
+        ...
+
     def truth(self) -> Truth:
         """Returns the energies so far."""
         ...

@@ -9,16 +9,19 @@ from __future__ import annotations
 from devices.sparkplug_codec import DataType, LocalProtocolError, Metric, RemoteProtocolError, TooLarge
 from devices.sparkplug_edge import EdgeSession
 from devices.sparkplug_events import (
+    DaysAcked,
     DeviceData,
     DeviceOffline,
     DeviceOnline,
     EdgeEvent,
     HostEvent,
     HostOnline,
+    NodeKey,
     NodeOffline,
     NodeOnline,
     RebirthRequested,
     RecordBatch,
+    RecordDay,
     RecordsAcked,
     Rejected,
     Send,
@@ -28,6 +31,7 @@ from devices.sparkplug_host import HostSession
 
 __all__ = [
     "DataType",
+    "DaysAcked",
     "DeviceData",
     "DeviceOffline",
     "DeviceOnline",
@@ -38,10 +42,12 @@ __all__ = [
     "HostSession",
     "LocalProtocolError",
     "Metric",
+    "NodeKey",
     "NodeOffline",
     "NodeOnline",
     "RebirthRequested",
     "RecordBatch",
+    "RecordDay",
     "RecordsAcked",
     "Rejected",
     "RemoteProtocolError",

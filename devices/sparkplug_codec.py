@@ -36,6 +36,10 @@ REBIRTH = "Node Control/Rebirth"
 RECORDS_DEVICE = "records"
 RECORDS_BATCH = "Records/batch"
 RECORDS_ACK = "Records/ack"
+RECORDS_DAY = "Records/day"
+RECORDS_DAY_ACK = "Records/day-ack"
+RECORDS_KEY = "Records/key"
+"""The public key that signs `Records/day`: SubjectPublicKeyInfo, DER, in hex."""
 SETPOINT_SUFFIX = "/setpoint"
 
 

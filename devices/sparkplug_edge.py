@@ -20,7 +20,10 @@ from devices.sparkplug_codec import (
     REBIRTH,
     RECORDS_ACK,
     RECORDS_BATCH,
+    RECORDS_DAY,
+    RECORDS_DAY_ACK,
     RECORDS_DEVICE,
+    RECORDS_KEY,
     SETPOINT_SUFFIX,
     SIMULATED,
     DataType,
@@ -37,10 +40,19 @@ from devices.sparkplug_codec import (
     put_value,
     state_topic,
 )
-from devices.sparkplug_events import EdgeEvent, HostOnline, RebirthRequested, RecordsAcked, Rejected, SetpointReceived
+from devices.sparkplug_events import (
+    DaysAcked,
+    EdgeEvent,
+    HostOnline,
+    RebirthRequested,
+    RecordsAcked,
+    Rejected,
+    SetpointReceived,
+)
 
 VALID_MS_MAX = 7 * DAY_MS
 REASON_MAX = 200
+SELECTION_MAX = 64
 SETPOINT_BYTES_MAX = 4_096
 NUMBER_MAX = 1 << 53
 INT64 = 1 << 63
@@ -83,8 +95,12 @@ class _Kept:
 class EdgeSession:
     """One edge node's session. Owned by one loop, but for `will`, which the MQTT client calls as it connects."""
 
-    def __init__(self, group: str, node: str, host_id: str = "atoll", bd_seq: int = 0) -> None:
-        """Starts unborn; `bd_seq` is the number that the first CONNECT carries (0-255)."""
+    def __init__(self, group: str, node: str, host_id: str = "atoll", bd_seq: int = 0, *, public_key: str = "") -> None:
+        """Starts unborn; `bd_seq` is the number that the first CONNECT carries (0-255).
+
+        `public_key` is what its signed days are checked with; "" where it signs none.
+        """
+        self.public_key = public_key
         self.group = group
         self.node = node
         self.host_id = host_id
@@ -139,9 +155,17 @@ class EdgeSession:
             extra = (Metric(SIMULATED, DataType.BOOLEAN, value=True),) if simulated else ()
             messages.append(self.device_birth(device, (*listed, *extra), now))
         if RECORDS_DEVICE not in devices:
-            both = (Metric(RECORDS_BATCH, DataType.BYTES), Metric(RECORDS_ACK, DataType.BYTES))
-            messages.append(self.device_birth(DeviceId(RECORDS_DEVICE), both, now))
+            messages.append(self.device_birth(DeviceId(RECORDS_DEVICE), self._records(), now))
         return messages
+
+    def _records(self) -> list[Metric]:
+        names = [RECORDS_BATCH, RECORDS_ACK]
+        if self.public_key:
+            names += [RECORDS_DAY, RECORDS_DAY_ACK]
+        metrics = [Metric(name, DataType.BYTES) for name in names]
+        if self.public_key:
+            metrics.append(Metric(RECORDS_KEY, DataType.STRING, self.public_key))
+        return metrics
 
     def device_birth(self, device: DeviceId, metrics: Sequence[Metric], now: Instant) -> Message:
         """Returns the DBIRTH of one device, for one that came back after `device_death`.
@@ -280,6 +304,8 @@ class EdgeSession:
                 events += self._reject(f"DCMD {device}: {name!r} carries no bytes")
             elif name == RECORDS_ACK:
                 events.append(RecordsAcked(metric.value))
+            elif name == RECORDS_DAY_ACK:
+                events.append(DaysAcked(metric.value))
             elif name.endswith(SETPOINT_SUFFIX):
                 events.append(self._setpoint(device, name.removesuffix(SETPOINT_SUFFIX), metric.value))
             else:
@@ -332,7 +358,8 @@ def _keep(born: _Born, points: tuple[str, ...], message: PayloadPb) -> _Kept | N
 
 
 def encode_setpoint(setpoint: Setpoint) -> bytes:
-    """Returns `[value, epoch, sequence, valid_ms, fallback, reason]` as JSON."""
+    """Returns `[value, epoch, sequence, valid_ms, fallback, reason]` as JSON; a select or operate adds `step, id`."""
+    two_step = [setpoint.step, setpoint.selection] if setpoint.step else []
     return bounded_json.compact(
         [
             setpoint.value,
@@ -341,6 +368,7 @@ def encode_setpoint(setpoint: Setpoint) -> bytes:
             setpoint.valid_ms,
             setpoint.fallback,
             setpoint.reason[:REASON_MAX],
+            *two_step,
         ]
     )
 
@@ -349,17 +377,21 @@ def decode_setpoint(device: DeviceId, point: str, payload: bytes) -> Setpoint:
     """Returns the lease that a DCMD carries.
 
     Raises:
-        RemoteProtocolError: not six values of the right types; a lease of over seven days.
+        RemoteProtocolError: not six (or eight) values of the right types; a lease of over seven days.
     """
     try:
         fields = bounded_json.parse(payload, SETPOINT_BYTES_MAX, depth_max=1)
     except BadJson as error:
         raise RemoteProtocolError(f"setpoint {device}/{point}: {error}") from None
-    if isinstance(fields, list) and len(fields) == 6 and isinstance(fields[5], str):
+    if isinstance(fields, list) and len(fields) in {6, 8} and isinstance(fields[5], str):
+        step, selection = fields[6:] or ("", "")
         value, back = _number(fields[0]), _number(fields[4])
         epoch, sequence, valid_ms = (_whole(field) for field in fields[1:4])
-        if value is not None and back is not None and min(epoch, sequence) >= 0 and 0 < valid_ms <= VALID_MS_MAX:
-            return Setpoint(device, point, value, epoch, sequence, valid_ms, back, fields[5][:REASON_MAX])
+        named = step in ("", "select", "operate") and isinstance(selection, str) and len(selection) <= SELECTION_MAX
+        whole = min(epoch, sequence) >= 0 and 0 < valid_ms <= VALID_MS_MAX
+        if value is not None and back is not None and named and whole:
+            reason = fields[5][:REASON_MAX]
+            return Setpoint(device, point, value, epoch, sequence, valid_ms, back, reason, str(step), str(selection))
     raise RemoteProtocolError(
         f"setpoint {device}/{point}: want [value, epoch, sequence, valid_ms, fallback, reason], saw {payload[:100]!r}"
     )

@@ -28,6 +28,13 @@ class RecordsAcked:
 
 
 @dataclass(frozen=True, slots=True)
+class DaysAcked:
+    """The hub has committed signed days; `payload` is for `devices.day_book.decode_day_acks`."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class HostOnline:
     """The host application came or went; older news than the last is never reported."""
 
@@ -41,7 +48,7 @@ class Rejected:
     reason: str
 
 
-EdgeEvent = RebirthRequested | SetpointReceived | RecordsAcked | HostOnline | Rejected
+EdgeEvent = RebirthRequested | SetpointReceived | RecordsAcked | DaysAcked | HostOnline | Rejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +102,28 @@ class RecordBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeKey:
+    """The public key that an edge node's birth names for its signed days (hex of SubjectPublicKeyInfo)."""
+
+    node: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordDay:
+    """One signed meter-day (OCMF text, `devices.meter_day`); answer with `ack_days` after the commit."""
+
+    node: str
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Send:
     """Publish this."""
 
     message: Message
 
 
-HostEvent = NodeOnline | NodeOffline | DeviceOnline | DeviceOffline | DeviceData | RecordBatch | Send
+HostEvent = (
+    NodeOnline | NodeOffline | NodeKey | DeviceOnline | DeviceOffline | DeviceData | RecordBatch | RecordDay | Send
+)

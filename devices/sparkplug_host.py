@@ -22,7 +22,10 @@ from devices.sparkplug_codec import (
     REBIRTH,
     RECORDS_ACK,
     RECORDS_BATCH,
+    RECORDS_DAY,
+    RECORDS_DAY_ACK,
     RECORDS_DEVICE,
+    RECORDS_KEY,
     SETPOINT_SUFFIX,
     SIMULATED,
     DataType,
@@ -46,9 +49,11 @@ from devices.sparkplug_events import (
     DeviceOffline,
     DeviceOnline,
     HostEvent,
+    NodeKey,
     NodeOffline,
     NodeOnline,
     RecordBatch,
+    RecordDay,
     Send,
 )
 from devices.sparkplug_live import AHEAD_MS_MAX, BornDevice, columns, past, remember, unusual
@@ -125,6 +130,10 @@ class HostSession:
     def ack(self, node: str, payload: bytes, now: Instant) -> Message:
         """Returns the DCMD that acknowledges records (`devices.outbox.encode_acks`)."""
         return self._command(node, RECORDS_DEVICE, RECORDS_ACK, payload, now)
+
+    def ack_days(self, node: str, payload: bytes, now: Instant) -> Message:
+        """Returns the DCMD that acknowledges signed days (`devices.day_book.encode_day_acks`)."""
+        return self._command(node, RECORDS_DEVICE, RECORDS_DAY_ACK, payload, now)
 
     def _command(self, node: str, device: str, name: str, value: bytes, now: Instant) -> Message:
         """Names the metric by its alias alone if the birth gave one (tck-id-payloads-alias-data-cmd-requirement)."""
@@ -273,7 +282,8 @@ class HostSession:
         node.devices[name] = device
         self._routes[str(Topic(self.group, "DDATA", node.id, name))] = device
         if name == RECORDS_DEVICE:
-            return []
+            keys = [m.value for m in listed if m.name == RECORDS_KEY and isinstance(m.value, str) and m.value]
+            return [NodeKey(node.id, key) for key in keys]
         numeric = [metric for metric in listed if metric.datatype in NUMERIC and metric.name != SIMULATED]
         born = DeviceOnline(node.id, device.id, tuple(metric.name for metric in numeric))
         return [born, *self._birth_values(device, numeric, at, now)]
@@ -438,6 +448,8 @@ class HostSession:
                 events += self._ask_rebirth(node, now)
             elif entry[0] == RECORDS_BATCH and metric.HasField("bytes_value"):
                 events.append(RecordBatch(node.id, metric.bytes_value))
+            elif entry[0] == RECORDS_DAY and metric.HasField("bytes_value"):
+                events.append(RecordDay(node.id, metric.bytes_value))
             else:
                 self._count("wrong_datatype")
         return events

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import cast
@@ -91,12 +91,31 @@ class PointDef:
 
 @dataclass(frozen=True, slots=True)
 class ModelDef:
-    """The fixed part of a SunSpec model (repeating groups are left out). `size` counts ID and L."""
+    """The fixed part of a SunSpec model; `size` counts ID and L.
+
+    `group` is one repetition of its repeating group (offsets from the repetition's own start, scale factors in the
+    fixed part), empty where it has none or a nested one.
+    """
 
     id: int
     label: str
     size: int
     points: Mapping[str, PointDef]
+    group: Mapping[str, PointDef] = field(default_factory=dict[str, PointDef])
+    group_size: int = 0
+
+
+def top_group(model_id: int) -> Mapping[str, object]:
+    """Returns the top group of a model's JSON definition: name, points, groups.
+
+    Raises:
+        UnknownModel: pysunspec2 has no such model.
+    """
+    path = files("sunspec2").joinpath("models").joinpath("json").joinpath(f"model_{model_id}.json")
+    if not path.is_file():
+        raise UnknownModel(f"no SunSpec definition for model {model_id} in pysunspec2")
+    document = cast("dict[str, object]", json.loads(path.read_text(encoding="utf-8")))
+    return cast("dict[str, object]", document["group"])
 
 
 @lru_cache(maxsize=64)
@@ -106,14 +125,14 @@ def model(model_id: int) -> ModelDef:
     Raises:
         UnknownModel: pysunspec2 has no such model.
     """
-    path = files("sunspec2").joinpath("models").joinpath("json").joinpath(f"model_{model_id}.json")
-    if not path.is_file():
-        raise UnknownModel(f"no SunSpec definition for model {model_id} in pysunspec2")
-    document = cast("dict[str, object]", json.loads(path.read_text(encoding="utf-8")))
-    group = cast("dict[str, object]", document["group"])
+    group = top_group(model_id)
     points: dict[str, PointDef] = {}
     size = _flatten(group, "", 0, points)
-    return ModelDef(model_id, str(group.get("label", "")), size, points)
+    repeated: dict[str, PointDef] = {}
+    several = [g for g in cast("list[dict[str, object]]", group.get("groups", [])) if g.get("count", 1) != 1]
+    group_size = _flatten(several[0], "", 0, repeated) if len(several) == 1 and "groups" not in several[0] else 0
+    label = str(group.get("label", ""))
+    return ModelDef(model_id, label, size, points, repeated if group_size else {}, group_size)
 
 
 def _flatten(group: Mapping[str, object], prefix: str, offset: int, into: dict[str, PointDef]) -> int:
@@ -121,23 +140,27 @@ def _flatten(group: Mapping[str, object], prefix: str, offset: int, into: dict[s
         size = int(str(entry["size"])) if "count" not in entry else 0
         if size == 0:
             continue
-        scale = entry.get("sf")
-        value = entry.get("value")
         name = f"{prefix}{entry['name']}"
-        into[name] = PointDef(
-            name,
-            str(entry["type"]),
-            offset,
-            size,
-            scale if isinstance(scale, (str, int)) else None,
-            str(entry.get("access", "R")) == "RW",
-            value if isinstance(value, int) else None,
-        )
+        into[name] = point_of(entry, name, offset)
         offset += size
     for inner in cast("list[dict[str, object]]", group.get("groups", [])):
         if inner.get("count", 1) == 1:
             offset = _flatten(inner, f"{prefix}{inner['name']}.", offset, into)
     return offset
+
+
+def point_of(entry: Mapping[str, object], name: str, offset: int) -> PointDef:
+    """Returns a point of a definition under `name`, `offset` registers from the start of its model or group."""
+    scale, value = entry.get("sf"), entry.get("value")
+    return PointDef(
+        name,
+        str(entry["type"]),
+        offset,
+        int(str(entry["size"])),
+        scale if isinstance(scale, (str, int)) else None,
+        str(entry.get("access", "R")) == "RW",
+        value if isinstance(value, int) else None,
+    )
 
 
 def _scale_factors(low: int = -10, high: int = 10) -> dict[int, tuple[int, int]]:
@@ -195,6 +218,16 @@ def _fixed(read: Reader, exponent: int) -> Reader:
 def scale_of(definition: ModelDef, point: PointDef) -> PointDef | None:
     """Returns the scale factor point that belongs to `point`, if it has one."""
     return definition.points.get(point.scale) if isinstance(point.scale, str) else None
+
+
+def group_point(definition: ModelDef, name: str, index: int) -> PointDef:
+    """Returns one point of the `index`-th repetition (from 0) with its offset in the whole model.
+
+    Raises:
+        KeyError: the model's group has no such point.
+    """
+    point = definition.group[name]
+    return replace(point, offset=definition.size + index * definition.group_size + point.offset)
 
 
 def decode(model_id: int, registers: Registers) -> dict[str, float | str | None]:

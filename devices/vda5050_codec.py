@@ -72,9 +72,19 @@ class Codec:
         """Returns the JSON object of a message without its header."""
         body = json_fields.write(value)
         assert isinstance(body, dict)
+        return compact(self.outgoing(value, body))
+
+    def outgoing(self, value: Body, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        """Returns a message's object as this dialect writes it."""
         if isinstance(value, InstantActions) and self.instant_key != "actions":
-            body = {self.instant_key: body["actions"]}
-        return compact(body)
+            return {self.instant_key: body["actions"]}
+        return body
+
+    def incoming(self, cls: type[Body], message: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        """Returns a message's object as our values name its fields; of instant actions either key is read."""
+        if cls is InstantActions and "actions" not in message and "instantActions" in message:
+            return {"actions": message["instantActions"]}
+        return message
 
     def headed(self, header: Header, body: bytes) -> bytes:
         """Returns a whole message from its header and its `body`."""
@@ -97,9 +107,7 @@ class Codec:
             return Decoded(None, None, ("want a JSON object",))
         problems: list[str] = []
         header = _header(value, problems)
-        if cls is InstantActions and "actions" not in value and "instantActions" in value:
-            value = {"actions": value["instantActions"]}
-        body = json_fields.read(cls, value, KIND_OF[cls], problems)
+        body = json_fields.read(cls, self.incoming(cls, value), KIND_OF[cls], problems)
         return Decoded(header, None, tuple(problems)) if problems else Decoded(header, body)
 
 

@@ -291,18 +291,22 @@ class MasterSession:
         ours = {action.actionId for element in (*order.nodes, *order.edges) for action in element.actions}
         states = {entry.actionId: entry for entry in state.actionStates if entry.actionId in ours}
         over = all(entry.actionStatus in (ActionStatus.FINISHED, ActionStatus.FAILED) for entry in states.values())
-        if not state.nodeStates and not state.edgeStates and over and len(states) == len(ours):
+        standing = not state.nodeStates and not state.edgeStates and over and len(states) == len(ours)
+        if standing:
             failed = [entry for entry in states.values() if entry.actionStatus is ActionStatus.FAILED]
             if failed:
                 why = f"action {failed[0].actionType or failed[0].actionId} failed: {failed[0].resultDescription or ''}"
                 return self._end(OrderFailed(order.orderId, why))
-            if order.nodes[-1].released and state.lastNodeId == order.nodes[-1].nodeId:
+            # By sequence id too: a round ends at the node where it began.
+            here, end = (state.lastNodeId, state.lastNodeSequenceId), order.nodes[-1]
+            if end.released and here == (end.nodeId, end.sequenceId):
                 return self._end(OrderDone(order.orderId))
-            if state.lastNodeId != next(node for node in reversed(order.nodes) if node.released).nodeId:
-                return self._end(OrderFailed(order.orderId, f"it ended at {state.lastNodeId!r}"))
         fatal = next((error for error in state.errors if error.errorLevel is ErrorLevel.FATAL), None)
         if fatal is not None:
             return self._end(OrderFailed(order.orderId, f"{fatal.errorType}: {fatal.errorDescription or ''}"))
+        base_end = next(node for node in reversed(order.nodes) if node.released)
+        if standing and (state.lastNodeId, state.lastNodeSequenceId) != (base_end.nodeId, base_end.sequenceId):
+            return self._end(OrderFailed(order.orderId, f"it ended at {state.lastNodeId!r}"))
         return []
 
     def _follow_cancel(self, order: Order, state: State) -> list[MasterEvent]:

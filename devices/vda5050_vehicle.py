@@ -235,6 +235,14 @@ class VehicleSession:
         """Notes that an action is over."""
         self._set(action_id, ActionStatus.FAILED if failed else ActionStatus.FINISHED, result)
 
+    def abandon(self, why: str) -> None:
+        """Gives the order in hand up: what is not over has failed, nothing is left to drive."""
+        for state in list(self._actions.values()):
+            if not over(state):
+                self._set(state.actionId, ActionStatus.FAILED, why)
+        self._nodes, self._edges, self._here, self._base_end = [], [], (), None
+        self._changed = True
+
     def touch(self) -> None:
         """Makes a state due at once: something else that it shows has changed."""
         self._changed = True
@@ -367,10 +375,7 @@ class VehicleSession:
             self.action_ended(action.actionId, failed=True, result="no such order in hand")
             self._complain("noOrderToCancel", "no such order in hand", (Reference("actionId", action.actionId),))
             return [Refused("cancelOrder without such an order")]
-        for state in list(self._actions.values()):
-            if not over(state):
-                self._set(state.actionId, ActionStatus.FAILED, "cancelled")
-        self._nodes, self._edges, self._here, self._base_end = [], [], (), None
+        self.abandon("cancelled")
         self.action_ended(action.actionId)
         return [OrderCancelled(self._order_id)]
 

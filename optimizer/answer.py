@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from optimizer.deliveries import DeliveriesPlan
 from optimizer.plan import Infeasible, Plan
 
 
@@ -29,6 +30,15 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
+class Routed:
+    """A plan of rounds and flights that passed the check."""
+
+    plan: DeliveriesPlan
+    seconds: float
+    child_peak_kib: int
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """No plan is possible; reasons in words."""
 
@@ -43,4 +53,4 @@ class Failed:
     message: str
 
 
-Answer = Planned | Refused | Failed
+Answer = Planned | Routed | Refused | Failed

@@ -104,9 +104,13 @@ class Coupling:
 
     balance: IntArray
     tanks: dict[AssetId, IntArray]
+    wells: dict[AssetId, IntArray] = field(default_factory=dict)  # [kL]: what is taken, less what flows in
+    limits: dict[AssetId, IntArray] = field(default_factory=dict)  # one row: what is taken of a well in all
 
 
 def _full(values: npt.ArrayLike, count: int) -> FloatArray:
+    if isinstance(values, float):
+        return np.full(count, values)
     return np.array(np.broadcast_to(np.asarray(values, dtype=np.float64), (count,)))
 
 

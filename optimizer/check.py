@@ -5,27 +5,30 @@ not excuse itself here. A plan with a violation is never used.
 
 Tolerances: a power is a whole watt, so a balance may be off by `ROUNDING_KW` per asset and a limit by one;
 states are recomputed from the watts and may differ by `STATE_NEAR` from what the plan says, and pass a limit
-by a watt-slot per asset; money by `MONEY_NEAR` relative.
+by a watt-slot per asset; money by `check_money.MONEY_NEAR` relative.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import isfinite
 
+from optimizer.check_money import money_problems
+from optimizer.check_plants import into_tank, plant_problems, whole_watts_kl
 from optimizer.plan import ROUNDING_KW, ROUNDING_KWH, Mode, Plan, StorageStep, UnitStep, Violation
-from optimizer.problem import AssetId, Battery, Charger, Genset, Job, Problem, WaterSystem
+from optimizer.problem import AssetId, Battery, Charger, Genset, Job, Problem, SplitJob, ThermalStore, WaterSystem
 
 STATE_NEAR = 1e-5
 """kWh or kL by which a state may differ from the recomputed one."""
 
-MONEY_NEAR = 1e-6
-SMALL = 0.001
-"""A violation below this amount (kWh, kL) need not be named."""
+CHARGE_NEAR = 0.001
+"""kWh by which a charger may give more than it is asked for, per hour of a slot."""
 
 
 def check(problem: Problem, plan: Plan) -> list[Violation]:
     """Returns everything that is wrong with a plan for a problem; empty means that it may be used."""
+    problem = with_cuts(problem, plan)
     shape = list(_shape(problem, plan))
     if shape:
         return shape
@@ -33,12 +36,20 @@ def check(problem: Problem, plan: Plan) -> list[Violation]:
         *_balance(problem, plan),
         *_bounds(problem, plan),
         *(v for b in problem.batteries for v in _battery(problem, b, plan)),
-        *(v for g in problem.gensets for v in _genset(g, plan.units[g.id])),
+        *(v for s in problem.thermal for v in _thermal(problem, s, plan)),
+        *(v for g in problem.gensets for v in _genset(g, plan.units[g.id], problem.slot_ms)),
         *(v for at, w in enumerate(problem.water) for v in _water(problem, w, plan, jobs_draw=at == 0)),
         *(v for c in problem.chargers for v in _charger(problem, c, plan.units[c.id])),
         *(v for j in problem.jobs for v in _job(j, plan.units[j.id])),
+        *(v for j in problem.split_jobs for v in _split_job(j, plan.units[j.id])),
+        *(_wrong(*found) for found in plant_problems(problem, plan)),
         *_money(problem, plan),
     ]
+
+
+def with_cuts(problem: Problem, plan: Plan) -> Problem:
+    """Returns the problem with the limits that the check of the network added to it for this plan."""
+    return replace(problem, feeders=(*problem.feeders, *plan.cuts)) if plan.cuts else problem
 
 
 def _wrong(rule: str, slot: int | None, seen: float, limit: float, what: str) -> Violation:
@@ -57,13 +68,21 @@ def _shape(problem: Problem, plan: Plan) -> Iterator[Violation]:
         yield _wrong("shape", None, plan.slot_ms, problem.slot_ms, "slot_ms")
     tanks = [w.tank_id for w in problem.water]
     batteries = [b.id for b in problem.batteries]
-    units = [x.id for x in (*problem.gensets, *problem.chargers, *problem.jobs)] + [w.pump_id for w in problem.water]
+    units = [x.id for x in (*problem.gensets, *problem.chargers, *problem.jobs, *problem.split_jobs, *problem.thermal)]
+    units += [w.pump_id for w in problem.water] + [p.id for p in problem.plants]
+    heat = [s.id for s in problem.thermal]
     named: list[tuple[str, Mapping[AssetId, Sequence[object]], Sequence[AssetId]]] = [
         ("storages", plan.storages, batteries),
         ("soc_kwh", plan.soc_kwh, batteries),
         ("units", plan.units, units),
         ("tank_kl", plan.tank_kl, tanks),
         ("water_unserved_kl", plan.water_unserved_kl, tanks),
+        ("trip_unserved_kwh", plan.trip_unserved_kwh, [b.id for b in problem.batteries if b.trip_kwh]),
+        ("heat_kwh", plan.heat_kwh, heat),
+        ("heat_unserved_kwh", plan.heat_unserved_kwh, heat),
+        ("shed_by_tier_kw", {AssetId(k): v for k, v in plan.shed_by_tier_kw.items()}, _tier_names(problem)),
+        ("well_kl", plan.well_kl, [well.id for well in problem.wells]),
+        ("feeder_curtailed_kw", plan.feeder_curtailed_kw, [f.id for f in problem.feeders]),
     ]
     for name, series, ids in named:
         if set(series) != set(ids):
@@ -71,6 +90,12 @@ def _shape(problem: Problem, plan: Plan) -> Iterator[Violation]:
         for asset, values in series.items():
             if len(values) != n:
                 yield _wrong("shape", None, len(values), n, f"{name} of {asset}: slots")
+    assets = {*batteries, *units}
+    feeders = {feeder.id for feeder in problem.feeders}
+    for cut in plan.cuts:
+        series = (cut.load_kw, cut.pv_kw, cut.import_limit_kw, cut.export_limit_kw)
+        if not assets.issuperset(cut.assets) or not feeders.issuperset(cut.inner) or {len(s) for s in series} != {n}:
+            yield _wrong("shape", None, len(cut.load_kw), n, f"cut {cut.id}: slots, or what it names")
     floats = {"grid_kw": plan.grid_kw, "curtailed_kw": plan.curtailed_kw, "shed_kw": plan.shed_kw}
     for name, values in floats.items():
         if len(values) != n:
@@ -78,9 +103,15 @@ def _shape(problem: Problem, plan: Plan) -> Iterator[Violation]:
     yield from _finite(plan)
 
 
+def _tier_names(problem: Problem) -> list[AssetId]:
+    return [AssetId(tier.name) for tier in problem.shed_tiers]
+
+
 def _finite(plan: Plan) -> Iterator[Violation]:
     floats = [plan.grid_kw, plan.curtailed_kw, plan.shed_kw, (plan.cost, plan.bound), tuple(plan.violations.values())]
     floats += [*plan.soc_kwh.values(), *plan.tank_kl.values(), *plan.water_unserved_kl.values()]
+    floats += [*plan.trip_unserved_kwh.values(), *plan.heat_kwh.values(), *plan.heat_unserved_kwh.values()]
+    floats += [*plan.well_kl.values(), *plan.shed_by_tier_kw.values(), *plan.feeder_curtailed_kw.values()]
     floats += [tuple(s.expected_soc for s in steps) for steps in plan.storages.values()]
     if not all(isfinite(value) for series in floats for value in series):
         yield _wrong("shape", None, float("nan"), 0.0, "a value is not a finite number")
@@ -110,6 +141,20 @@ def _bounds(problem: Problem, plan: Plan) -> Iterator[Violation]:
         if not 0.0 <= plan.shed_kw[t] <= sheddable + ROUNDING_KW:
             yield _wrong("lifeline", t, plan.shed_kw[t], sheddable, "shed kW reach into critical load")
 
+        rest = plan.shed_kw[t] - sum(series[t] for series in plan.shed_by_tier_kw.values())
+        most = sheddable - sum(tier.kw[t] for tier in problem.shed_tiers)
+        if not -1e-6 <= rest <= most + ROUNDING_KW:
+            yield _wrong("shed_tier", t, rest, most, "shed kW outside the tiers")
+        for tier in problem.shed_tiers:
+            if not 0.0 <= plan.shed_by_tier_kw[tier.name][t] <= tier.kw[t] + 1e-6:
+                yield _wrong("shed_tier", t, plan.shed_by_tier_kw[tier.name][t], tier.kw[t], f"{tier.name} shed kW")
+        spilled = sum(series[t] for series in plan.feeder_curtailed_kw.values())
+        if spilled > plan.curtailed_kw[t] + 1e-5:
+            yield _wrong("curtailed", t, spilled, plan.curtailed_kw[t], "kW curtailed on feeders")
+        for feeder in problem.feeders:
+            if not 0.0 <= plan.feeder_curtailed_kw[feeder.id][t] <= feeder.pv_kw[t] + 1e-6:
+                yield _wrong("curtailed", t, plan.feeder_curtailed_kw[feeder.id][t], feeder.pv_kw[t], f"{feeder.id} kW")
+
 
 # ----------------------------------------------------------------------------------- batteries
 
@@ -125,6 +170,13 @@ def _battery(problem: Problem, battery: Battery, plan: Plan) -> Iterator[Violati
         if not -battery.discharge_kw_max - ROUNDING_KW <= kw <= battery.charge_kw_max + ROUNDING_KW:
             most = battery.charge_kw_max if kw > 0 else -battery.discharge_kw_max
             yield _wrong("battery_power", t, kw, most, f"{battery.id} kW")
+        if battery.present and not battery.present[t] and step.expected_w != 0:
+            yield _wrong("absent", t, kw, 0.0, f"{battery.id} is away and has kW")
+        if battery.trip_kwh:
+            short = plan.trip_unserved_kwh[battery.id][t]
+            if not 0.0 <= short <= battery.trip_kwh[t] + 1e-6:
+                yield _wrong("trip", t, short, battery.trip_kwh[t], f"{battery.id} kWh of the trip missing")
+            soc -= battery.trip_kwh[t] - short
         if kw >= 0:
             soc += kw * hours * battery.charge_efficiency
         else:
@@ -158,10 +210,34 @@ def _mode(battery: Battery, step: StorageStep, t: int, grid_kw: float) -> Iterat
         yield _wrong("mode", t, grid_kw, 0.0, f"{battery.id} discharges while the grid exports: kW")
 
 
+# ------------------------------------------------------------------------------ thermal stores
+
+
+def _thermal(problem: Problem, store: ThermalStore, plan: Plan) -> Iterator[Violation]:
+    hours = problem.slot_ms / 3_600_000
+    highest = max(store.high_kwh, store.level_now_kwh)
+    near = ROUNDING_KWH * max(hours, 1.0) * max(1.0, *store.cop)
+    level = store.level_now_kwh
+    for t, step in enumerate(plan.units[store.id]):
+        kw, unserved = step.power_w / 1000, plan.heat_unserved_kwh[store.id][t]
+        if not 0.0 <= kw <= store.power_kw_max + ROUNDING_KW or step.on != (step.power_w != 0):
+            yield _wrong("thermal_power", t, kw, store.power_kw_max, f"{store.id} kW")
+        if not 0.0 <= unserved <= store.demand_kwh[t] + 1e-6:
+            yield _wrong("thermal_unserved", t, unserved, store.demand_kwh[t], f"{store.id} kWh unserved")
+        level = level * (1.0 - store.loss_per_h * hours) + store.cop[t] * kw * hours - store.demand_kwh[t] + unserved
+        if abs(plan.heat_kwh[store.id][t] - level) > STATE_NEAR:
+            yield _wrong("thermal_level", t, plan.heat_kwh[store.id][t], level, f"{store.id} kWh of heat")
+        if not -near <= level <= highest + near:
+            yield _wrong("thermal_limit", t, level, 0.0 if level < 0 else highest, f"{store.id} kWh of heat")
+
+
 # ------------------------------------------------------------------------------------- gensets
 
 
-def _genset(genset: Genset, steps: Sequence[UnitStep]) -> Iterator[Violation]:
+def _genset(genset: Genset, steps: Sequence[UnitStep], slot_ms: int) -> Iterator[Violation]:
+    burnt = -sum(step.power_w for step in steps) / 1000 * slot_ms / 3_600_000
+    if genset.fuel_kwh is not None and burnt > genset.fuel_kwh + ROUNDING_KWH * len(steps):
+        yield _wrong("genset_fuel", None, burnt, genset.fuel_kwh, f"{genset.id} kWh")
     running, slots = genset.running, genset.slots_in_state
     for t, step in enumerate(steps):
         kw = -step.power_w / 1000
@@ -186,7 +262,8 @@ def _water(problem: Problem, water: WaterSystem, plan: Plan, *, jobs_draw: bool)
     highest = max(water.high_kl, water.level_now_kl)
     drawn = _job_water(problem, plan) if jobs_draw else [0.0] * len(problem.load_kw)
     near = water.pump_flow_kl_per_h * hours * ROUNDING_KWH / water.pump_kw + STATE_NEAR
-    level = water.level_now_kl
+    near += whole_watts_kl(problem, water.tank_id)
+    level, plants = water.level_now_kl, into_tank(problem, plan, water.tank_id)
     for t, step in enumerate(plan.units[water.pump_id]):
         if not 0 <= step.power_w <= (pump_w if step.on else 0):
             yield _wrong("pump_power", t, step.power_w, pump_w if step.on else 0, f"{water.pump_id} W")
@@ -195,7 +272,7 @@ def _water(problem: Problem, water: WaterSystem, plan: Plan, *, jobs_draw: bool)
         if not 0.0 <= unserved <= spare + 1e-6:
             yield _wrong("lifeline", t, unserved, spare, f"{water.tank_id}: kL unserved reach into the lifeline")
         pumped = water.pump_flow_kl_per_h * hours * step.power_w / pump_w
-        level += pumped - (water.demand_kl[t] - unserved) - drawn[t]
+        level += pumped - (water.demand_kl[t] - unserved) - drawn[t] + plants[t]
         planned = plan.tank_kl[water.tank_id][t]
         if abs(planned - level) > STATE_NEAR:
             yield _wrong("tank", t, planned, level, f"{water.tank_id} kL")
@@ -209,6 +286,9 @@ def _job_water(problem: Problem, plan: Plan) -> list[float]:
         slots = [t for t, step in enumerate(plan.units[job.id]) if step.on]
         for t, kl in zip(slots, job.water_kl, strict=False):
             drawn[t] += kl
+    for split in problem.split_jobs:
+        for t, step in enumerate(plan.units[split.id]):
+            drawn[t] += split.water_kl * step.on
     return drawn
 
 
@@ -224,7 +304,7 @@ def _charger(problem: Problem, charger: Charger, steps: Sequence[UnitStep]) -> I
         if step.on != (step.power_w != 0):
             yield _wrong("charger_power", t, step.on, step.power_w != 0, f"{charger.id} on")
     given = sum(step.power_w for step in steps) / 1000 * problem.slot_ms / 3_600_000
-    if given > charger.energy_kwh + SMALL * max(1.0, problem.slot_ms / 3_600_000):
+    if given > charger.energy_kwh + CHARGE_NEAR * max(1.0, problem.slot_ms / 3_600_000):
         yield _wrong("charger_energy", None, given, charger.energy_kwh, f"{charger.id} kWh")
 
 
@@ -242,81 +322,18 @@ def _job(job: Job, steps: Sequence[UnitStep]) -> Iterator[Violation]:
             yield _wrong("job_power", t, step.power_w / 1000, kw, f"{job.id} kW")
 
 
-# --------------------------------------------------------------------------------------- money
+def _split_job(job: SplitJob, steps: Sequence[UnitStep]) -> Iterator[Violation]:
+    ran = sum(step.on for step in steps)
+    if ran > job.slots:
+        yield _wrong("job_run", None, ran, job.slots, f"{job.id} slots")
+    for t, step in enumerate(steps):
+        if step.on and not job.earliest_slot <= t < job.until_slot:
+            yield _wrong("job_window", t, t, job.until_slot, f"{job.id} runs")
+        kw = job.power_kw if step.on else 0.0
+        if abs(step.power_w / 1000 - kw) > ROUNDING_KW / 2 + 1e-9:
+            yield _wrong("job_power", t, step.power_w / 1000, kw, f"{job.id} kW")
 
 
 def _money(problem: Problem, plan: Plan) -> Iterator[Violation]:
-    priced = dict(_priced(problem, plan))
-    cost = _running_cost(problem, plan) + sum(amount * price for amount, price in priced.values())
-    if abs(plan.cost - cost) > MONEY_NEAR * max(abs(cost), 1.0):
-        yield _wrong("cost", None, plan.cost, cost, "cost")
-    if plan.bound > plan.cost + MONEY_NEAR * max(abs(plan.cost), 1.0):
-        yield _wrong("cost", None, plan.bound, plan.cost, "bound above cost: bound")
-    for name, money in plan.violations.items():
-        amount, price = priced.get(name, (0.0, 0.0))
-        if amount == 0.0 or abs(money - amount * price) > MONEY_NEAR * max(abs(money), 1.0):
-            yield _wrong("violations", None, money, amount * price, f"money of {name}")
-    for name, (amount, price) in priced.items():
-        if amount > SMALL * 1.01 and name not in plan.violations:
-            yield _wrong("violations", None, 0.0, amount * price, f"{name} is not named: money")
-
-
-def _running_cost(problem: Problem, plan: Plan) -> float:
-    hours, grid = problem.slot_ms / 3_600_000, problem.grid
-    money = 0.0
-    for t, kw in enumerate(plan.grid_kw):
-        money += kw * hours * (grid.import_price[t] if kw > 0 else grid.export_price[t])
-    for battery in problem.batteries:
-        out = sum(max(0, -step.expected_w) for step in plan.storages[battery.id]) / 1000 * hours
-        money += out * battery.wear_price - plan.soc_kwh[battery.id][-1] * battery.terminal_value
-    for genset in problem.gensets:
-        was = genset.running
-        for step in plan.units[genset.id]:
-            money += hours * (genset.fixed_price_per_h * step.on - step.power_w / 1000 * genset.energy_price)
-            money += genset.start_price if step.on and not was else 0.0
-            was = step.on
-    for water in problem.water:
-        was = water.running
-        for step in plan.units[water.pump_id]:
-            money += water.start_price if step.on and not was else 0.0
-            was = step.on
-        money -= plan.tank_kl[water.tank_id][-1] * water.terminal_value
-    return money
-
-
-def _beyond(excess: float, rounding: float) -> float:
-    """Returns what passes a limit, unless whole watts explain it."""
-    return 0.0 if excess <= rounding else excess
-
-
-def _priced(problem: Problem, plan: Plan) -> Iterator[tuple[str, tuple[float, float]]]:
-    """Yields (name, (amount, price)) of every soft limit."""
-    hours, grid = problem.slot_ms / 3_600_000, problem.grid
-    broken_limit = max(grid.over_limit_price, problem.shed_price)
-    over = [max(0.0, kw - limit) for kw, limit in zip(plan.grid_kw, grid.import_limit_kw, strict=True)]
-    yield "import_limit", (sum(over) * hours, grid.over_limit_price)
-    over = [max(0.0, -kw - limit) for kw, limit in zip(plan.grid_kw, grid.export_limit_kw, strict=True)]
-    yield "export_limit", (sum(over) * hours, grid.over_limit_price)
-    yield "shed", (sum(plan.shed_kw) * hours, problem.shed_price)
-    for battery in problem.batteries:
-        soc = plan.soc_kwh[battery.id]
-        rounding = ROUNDING_KWH * max(hours, 1.0)
-        yield f"final:{battery.id}", (_beyond(battery.final_kwh - soc[-1], rounding), broken_limit)
-        short = sum(max(0.0, battery.reserve_kwh - kwh) for kwh, on in zip(soc, grid.available, strict=True) if on)
-        yield f"reserve:{battery.id}", (short, battery.reserve_price)
-        outside = sum(_beyond(max(battery.soc_min_kwh - kwh, kwh - battery.soc_max_kwh), rounding) for kwh in soc)
-        yield f"soc_limit:{battery.id}", (outside, broken_limit)
-    for genset in problem.gensets:
-        steps = plan.units[genset.id]
-        low = sum(max(0.0, genset.power_kw_min + step.power_w / 1000) for step in steps if step.on)
-        yield f"min_load:{genset.id}", (low * hours, broken_limit)
-    for water in problem.water:
-        yield f"water:{water.tank_id}", (sum(plan.water_unserved_kl[water.tank_id]), water.unserved_price)
-        short = sum(max(0.0, water.reserve_kl - kl) for kl in plan.tank_kl[water.tank_id])
-        yield f"water_reserve:{water.tank_id}", (short, water.reserve_price)
-    for charger in problem.chargers:
-        given = sum(step.power_w for step in plan.units[charger.id]) / 1000 * hours
-        yield f"charge:{charger.id}", (max(0.0, charger.energy_kwh - given), charger.unserved_price)
-    for job in problem.jobs:
-        skipped = not any(step.on for step in plan.units[job.id])
-        yield f"skipped:{job.id}", (float(skipped), job.skip_price)
+    for rule, seen, expected, what in money_problems(problem, plan):
+        yield _wrong(rule, None, seen, expected, what)

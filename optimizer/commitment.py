@@ -7,7 +7,7 @@ those of a MILP with 96 commitment binaries, which took 2 to 5 s; the LP that fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -15,6 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from optimizer.arrays import FloatArray, IntArray
 from optimizer.energy import price_of_limits
 from optimizer.problem import Genset, Problem
+from optimizer.store import Store, store_of
 
 LEVELS = 200
 """Steps of the storage grid: half a kilowatt-hour of a village battery."""
@@ -27,34 +28,24 @@ _HUGE = 1e6
 
 
 @dataclass(frozen=True, slots=True)
-class _Store:
-    """All batteries as one, on a grid of levels; powers at the bus, positive charges."""
+class _Grid:
+    """The store on a grid of levels; powers at the bus, positive charges."""
 
+    store: Store
     delta_kwh: float  # between levels
     level: FloatArray  # kWh
     now: float  # in levels, with fraction
     step: IntArray  # whole levels that one slot can move
-    charge_kw_max: float
-    discharge_kw_max: float
-    charge_efficiency: float
-    discharge_efficiency: float
-    wear_price: float
-    reserve_kwh: float
-    reserve_price: float
-    terminal_value: float
-    final_kwh: float
-    final_price: float
 
     def power_kw(self, levels: FloatArray, slot_h: float) -> FloatArray:
         """Returns the bus power that moves the charge by so many levels in a slot."""
         kwh = levels * self.delta_kwh
-        return np.where(kwh > 0, kwh / self.charge_efficiency, kwh * self.discharge_efficiency) / slot_h
+        return np.where(kwh > 0, kwh / self.store.charge_efficiency, kwh * self.store.discharge_efficiency) / slot_h
 
     def levels(self, power_kw: FloatArray, slot_h: float) -> FloatArray:
         """Returns the levels that a bus power moves the charge by; NaN beyond the ratings."""
-        kwh = np.where(power_kw > 0, power_kw * self.charge_efficiency, power_kw / self.discharge_efficiency) * slot_h
-        possible = (power_kw <= self.charge_kw_max) & (power_kw >= -self.discharge_kw_max)
-        return np.where(possible, kwh / self.delta_kwh, np.nan)
+        possible = (power_kw <= self.store.charge_kw_max) & (power_kw >= -self.store.discharge_kw_max)
+        return np.where(possible, self.store.stored(power_kw, slot_h) / self.delta_kwh, np.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,61 +68,49 @@ def commit(problem: Problem, genset: Genset, net_kw: FloatArray) -> FloatArray:
         genset: one of its gensets.
         net_kw: per slot what batteries, this genset and the grid have to cover (load less PV that is offered).
     """
-    store = _store(problem)
-    off = _actions(problem, genset, store, net_kw, on=False)
-    on = _actions(problem, genset, store, net_kw, on=True)
+    grid = _grid(problem)
+    off = _actions(problem, genset, grid, net_kw, on=False)
+    on = _actions(problem, genset, grid, net_kw, on=True)
     if genset.running:  # what the past still binds
         off.cost[: max(genset.min_up_slots - genset.slots_in_state, 0)] += _FORBIDDEN
     else:
         on.cost[: max(genset.min_down_slots - genset.slots_in_state, 0)] += _FORBIDDEN
     phases = _phases(genset)
-    ends = _backward(problem, store, phases, off, on)
-    return _forward(store, phases, off, on, ends)
+    ends = _backward(problem, grid, phases, off, on)
+    return _forward(grid, phases, off, on, ends)
 
 
-def _store(problem: Problem) -> _Store:
-    batteries, h = problem.batteries, problem.slot_h
-    size = sum(b.energy_kwh for b in batteries) or 1.0
-    share = [b.energy_kwh / size for b in batteries]
-    low = sum(min(b.soc_min_kwh, b.soc_now_kwh) for b in batteries)
-    high = sum(max(b.soc_max_kwh, b.soc_now_kwh) for b in batteries)
-    levels = LEVELS if high > low else 0
-    delta = (high - low) / LEVELS if high > low else 1.0
-    charge, discharge = sum(b.charge_kw_max for b in batteries), sum(b.discharge_kw_max for b in batteries)
-    charge_efficiency = sum(s * b.charge_efficiency for s, b in zip(share, batteries, strict=True)) or 1.0
-    discharge_efficiency = sum(s * b.discharge_efficiency for s, b in zip(share, batteries, strict=True)) or 1.0
-    up, down = int(charge * h * charge_efficiency / delta), int(discharge * h / discharge_efficiency / delta)
-    return _Store(
+def _grid(problem: Problem) -> _Grid:
+    store, h = store_of(problem.stores, price_of_limits(problem)), problem.slot_h
+    room = store.high_kwh > store.low_kwh
+    levels = LEVELS if room else 0
+    delta = (store.high_kwh - store.low_kwh) / LEVELS if room else 1.0
+    if not problem.stores:  # nothing to charge: any efficiency will do
+        store = replace(store, charge_efficiency=1.0, discharge_efficiency=1.0)
+    up = int(store.charge_kw_max * h * store.charge_efficiency / delta)
+    down = int(store.discharge_kw_max * h / store.discharge_efficiency / delta)
+    return _Grid(
+        store=store,
         delta_kwh=delta,
-        level=np.asarray(low + delta * np.arange(levels + 1), dtype=np.float64),
-        now=(sum(b.soc_now_kwh for b in batteries) - low) / delta,
+        level=np.asarray(store.low_kwh + delta * np.arange(levels + 1), dtype=np.float64),
+        now=(store.now_kwh - store.low_kwh) / delta,
         step=np.arange(-min(down, levels), min(up, levels) + 1, dtype=np.int64),
-        charge_kw_max=charge,
-        discharge_kw_max=discharge,
-        charge_efficiency=charge_efficiency,
-        discharge_efficiency=discharge_efficiency,
-        wear_price=sum(s * b.wear_price for s, b in zip(share, batteries, strict=True)),
-        reserve_kwh=sum(b.reserve_kwh for b in batteries),
-        reserve_price=sum(s * b.reserve_price for s, b in zip(share, batteries, strict=True)),
-        terminal_value=sum(s * b.terminal_value for s, b in zip(share, batteries, strict=True)),
-        final_kwh=sum(b.final_kwh for b in batteries),
-        final_price=price_of_limits(problem),
     )
 
 
-def _actions(problem: Problem, genset: Genset, store: _Store, net_kw: FloatArray, *, on: bool) -> _Actions:
+def _actions(problem: Problem, genset: Genset, grid: _Grid, net_kw: FloatArray, *, on: bool) -> _Actions:
     h, slots = problem.slot_h, problem.slots
-    whole = np.broadcast_to(store.step.astype(np.float64), (slots, len(store.step)))
+    whole = np.broadcast_to(grid.step.astype(np.float64), (slots, len(grid.step)))
     sources = np.array([genset.power_kw_min, genset.power_kw_max] if on else [0.0])
-    exact = store.levels(sources[None, :] - net_kw[:, None], h)
+    exact = grid.levels(sources[None, :] - net_kw[:, None], h)
     shift = np.concatenate([whole, exact], axis=1)
-    power = store.power_kw(shift, h)
+    power = grid.power_kw(shift, h)
     cost = (
         _running_cost(problem, genset, net_kw[:, None] + power)
         if on
         else _exchange_cost(problem, net_kw[:, None] + power)
     )
-    cost = cost + store.wear_price * h * np.maximum(-power, 0.0)
+    cost = cost + grid.store.wear_price * h * np.maximum(-power, 0.0)
     return _Actions(np.nan_to_num(shift), np.where(np.isnan(shift), np.inf, cost))
 
 
@@ -181,16 +160,16 @@ def _phases(genset: Genset) -> _Phases:
     return _Phases(up, down, start, tuple(arcs))
 
 
-def _backward(problem: Problem, store: _Store, phases: _Phases, off: _Actions, on: _Actions) -> list[FloatArray]:
+def _backward(problem: Problem, grid: _Grid, phases: _Phases, off: _Actions, on: _Actions) -> list[FloatArray]:
     """Returns, per slot, what ending it at (phase, level) costs from there on."""
-    held = store.reserve_price * np.maximum(store.reserve_kwh - store.level, 0.0)
-    short = store.final_price * np.maximum(store.final_kwh - store.level, 0.0)
-    value = np.tile(short - store.terminal_value * store.level, (phases.up + phases.down, 1))
+    held = grid.store.reserve_price * np.maximum(grid.store.reserve_kwh - grid.level, 0.0)
+    short = grid.store.final_price * np.maximum(grid.store.final_kwh - grid.level, 0.0)
+    value = np.tile(short - grid.store.terminal_value * grid.level, (phases.up + phases.down, 1))
     ends: list[FloatArray] = []
     for t in range(problem.slots - 1, -1, -1):
         end = value + held * problem.grid.available[t]
         ends.append(end)
-        through = [_through(end[phase], store.step, (on if phase < phases.up else off), t) for phase in range(len(end))]
+        through = [_through(end[phase], grid.step, (on if phase < phases.up else off), t) for phase in range(len(end))]
         value = np.stack(
             [np.min([through[target] + money for target, money in targets], axis=0) for targets in phases.arcs]
         )
@@ -213,10 +192,10 @@ def _at(end: FloatArray, level: FloatArray) -> FloatArray:
     return np.interp(level, np.arange(len(end)), end, left=np.inf, right=np.inf)
 
 
-def _forward(store: _Store, phases: _Phases, off: _Actions, on: _Actions, ends: list[FloatArray]) -> FloatArray:
+def _forward(grid: _Grid, phases: _Phases, off: _Actions, on: _Actions, ends: list[FloatArray]) -> FloatArray:
     """Returns the schedule that follows from the values, with the charge between levels kept exactly."""
     schedule = np.zeros(len(ends))
-    phase, level = phases.start, store.now
+    phase, level = phases.start, grid.now
     for t, end in enumerate(ends):
         best = (np.inf, phase, level)
         for target, money in phases.arcs[phase]:

@@ -9,10 +9,20 @@ import numpy as np
 
 from devices.units import W_PER_KW
 from optimizer.arrays import FloatArray, IntArray
-from optimizer.energy import price_of_limits
 from optimizer.formulation import Layout
-from optimizer.plan import ROUNDING_KWH
-from optimizer.problem import AssetId, Battery, Charger, Genset, Job, Problem, Series, WaterSystem
+from optimizer.plants import drawn_kl, run_of, well_levels
+from optimizer.problem import (
+    AssetId,
+    Battery,
+    Charger,
+    Genset,
+    Job,
+    Problem,
+    Series,
+    SplitJob,
+    ThermalStore,
+    WaterSystem,
+)
 
 LISTED_MIN = 0.001
 """kWh, kL or started jobs below which a priced violation is rounding and not named."""
@@ -31,22 +41,78 @@ class Dispatch:
     curtailed_kw: Series
     shed_kw: Series
     job_start: dict[AssetId, int | None]
+    trip_unserved_kwh: dict[AssetId, Series]
+    heat_kwh: dict[AssetId, Series]
+    heat_unserved_kwh: dict[AssetId, Series]
+    shed_by_tier_kw: dict[str, Series]
+    feeder_curtailed_kw: dict[AssetId, Series]
+    well_kl: dict[AssetId, Series]
 
 
 def dispatch(problem: Problem, layout: Layout, x: FloatArray) -> Dispatch:
     """Returns the plan's quantities; each power is off by at most half a watt, and the errors never pile up."""
+    n, h = problem.slots, problem.slot_h
+    starts = {job.id: _start(job, x[layout.jobs[job.id].start]) for job in problem.jobs}
+    trips = {b.id: _trip(b, x, layout) for b in problem.batteries}
+    watts, soc = _batteries(problem, layout, x, trips)
+    watts |= _units(problem, layout, x, starts)
+    on = _on(problem, layout, x, watts, starts)
+    runs = {p.id: run_of(p, layout.plants[p.id], x, n) for p in problem.plants}
+    watts |= {name: run.watts for name, run in runs.items()}
+    on |= {name: run.on for name, run in runs.items()}
+    unserved = {
+        w.tank_id: _unserved(x, layout.water[w.tank_id].unserved, np.array(w.demand_kl) - np.array(w.lifeline_kl))
+        for w in problem.water
+    }
+    cold = {s.id: _clean(x, layout.thermal[s.id].unserved, np.array(s.demand_kwh)) for s in problem.thermal}
+    curtailed = _clean(x, layout.load.curtailed, np.array(problem.pv_kw))
+    tiers = {tier.name: _clean(x, layout.load.tiers[tier.name], np.array(tier.kw)) for tier in problem.shed_tiers}
+    shed = _shed(problem, layout, x, tiers)
+    drawn = {w.tank_id: drawn_kl(problem, runs, w.tank_id) for w in problem.water}
+    if problem.water:
+        first = drawn[problem.water[0].tank_id]
+        drawn[problem.water[0].tank_id] = [a + b for a, b in zip(first, _drawn(problem, starts, on), strict=True)]
+    return Dispatch(
+        watts=watts,
+        on=on,
+        soc_kwh=soc,
+        level_kl={
+            w.tank_id: _levels(w, h, watts[w.pump_id], unserved[w.tank_id], drawn[w.tank_id]) for w in problem.water
+        },
+        water_unserved_kl=unserved,
+        grid_kw=_grid(problem, watts, curtailed, shed),
+        curtailed_kw=curtailed,
+        shed_kw=shed,
+        job_start=starts,
+        trip_unserved_kwh={name: series for name, series in trips.items() if series},
+        heat_kwh={s.id: _heat(s, h, watts[s.id], cold[s.id]) for s in problem.thermal},
+        heat_unserved_kwh=cold,
+        shed_by_tier_kw=tiers,
+        feeder_curtailed_kw={f.id: _clean(x, layout.feeders[f.id], np.array(f.pv_kw)) for f in problem.feeders},
+        well_kl={well.id: well_levels(problem, well, runs, watts) for well in problem.wells},
+    )
+
+
+def _batteries(
+    problem: Problem, layout: Layout, x: FloatArray, trips: dict[AssetId, Series]
+) -> tuple[dict[AssetId, tuple[int, ...]], dict[AssetId, Series]]:
     watts: dict[AssetId, tuple[int, ...]] = {}
     soc: dict[AssetId, Series] = {}
-    level: dict[AssetId, Series] = {}
-    unserved: dict[AssetId, Series] = {}
     owed = [0.0] * problem.slots
-    starts = {job.id: _start(job, x[layout.jobs[job.id].start]) for job in problem.jobs}
     for battery in problem.batteries:
         columns = layout.batteries[battery.id]
         net = x[columns.charge] - x[columns.discharge]
+        driven = [kwh - short for kwh, short in zip(battery.trip_kwh, trips[battery.id], strict=True)]
         watts[battery.id], soc[battery.id] = _battery(
-            battery, problem.slot_h, net.tolist(), x[columns.soc].tolist(), owed
+            battery, problem.slot_h, net.tolist(), x[columns.soc].tolist(), owed, driven or [0.0] * problem.slots
         )
+    return watts, soc
+
+
+def _units(
+    problem: Problem, layout: Layout, x: FloatArray, starts: dict[AssetId, int | None]
+) -> dict[AssetId, tuple[int, ...]]:
+    watts: dict[AssetId, tuple[int, ...]] = {}
     for genset in problem.gensets:
         columns = layout.gensets[genset.id]
         watts[genset.id] = _genset(genset, x[columns.on].tolist(), x[columns.power].tolist())
@@ -54,21 +120,52 @@ def dispatch(problem: Problem, layout: Layout, x: FloatArray) -> Dispatch:
         watts[charger.id] = _charger(charger, problem.slots, x[layout.chargers[charger.id].power].tolist())
     for job in problem.jobs:
         watts[job.id] = _job(job, problem.slots, starts[job.id])
+    for split in problem.split_jobs:
+        watts[split.id] = _split_job(split, problem.slots, x[layout.split_jobs[split.id].run].tolist())
     for water in problem.water:
-        columns = layout.water[water.tank_id]
-        watts[water.pump_id] = _pump(water, x[columns.run].tolist())
-        unserved[water.tank_id] = _clean(x, columns.unserved, np.array(water.demand_kl) - np.array(water.lifeline_kl))
-        drawn = _job_water(problem, starts) if water is problem.water[0] else [0.0] * problem.slots
-        level[water.tank_id] = _levels(water, problem.slot_h, watts[water.pump_id], unserved[water.tank_id], drawn)
-    on_off = {name: tuple(w != 0 for w in series) for name, series in watts.items()}
+        watts[water.pump_id] = _pump(water, x[layout.water[water.tank_id].run].tolist())
+    for store in problem.thermal:
+        watts[store.id] = _rounded(x[layout.thermal[store.id].power].tolist(), round(store.power_kw_max * W_PER_KW))
+    return watts
+
+
+def _on(
+    problem: Problem,
+    layout: Layout,
+    x: FloatArray,
+    watts: dict[AssetId, tuple[int, ...]],
+    starts: dict[AssetId, int | None],
+) -> dict[AssetId, tuple[bool, ...]]:
+    on = {name: tuple(w != 0 for w in series) for name, series in watts.items()}
     for genset in problem.gensets:
-        on_off[genset.id] = tuple(value > 0.5 for value in x[layout.gensets[genset.id].on].tolist())
+        on[genset.id] = tuple(value > 0.5 for value in x[layout.gensets[genset.id].on].tolist())
     for job in problem.jobs:
-        on_off[job.id] = _running(job, problem.slots, starts[job.id])
-    curtailed = _clean(x, layout.load.curtailed, np.array(problem.pv_kw))
-    shed = _clean(x, layout.load.shed, np.array(problem.load_kw) - np.array(problem.critical_kw))
-    grid = _grid(problem, watts, curtailed, shed)
-    return Dispatch(watts, on_off, soc, level, unserved, grid, curtailed, shed, starts)
+        on[job.id] = _running(job, problem.slots, starts[job.id])
+    for split in problem.split_jobs:
+        on[split.id] = _split_running(split, problem.slots, x[layout.split_jobs[split.id].run].tolist())
+    return on
+
+
+def _shed(problem: Problem, layout: Layout, x: FloatArray, tiers: dict[str, Series]) -> Series:
+    rest = np.array(problem.load_kw) - np.array(problem.critical_kw)
+    for tier in problem.shed_tiers:
+        rest = rest - np.array(tier.kw)
+    total = np.array(_clean(x, layout.load.shed, rest))
+    for kw in tiers.values():
+        total = total + np.array(kw)
+    return tuple(total.tolist())
+
+
+def _trip(battery: Battery, x: FloatArray, layout: Layout) -> Series:
+    columns = layout.batteries[battery.id].trip_unserved
+    if not battery.trip_kwh:
+        return ()
+    return _clean(x, columns, np.array(battery.trip_kwh)) if len(columns) else (0.0,) * len(battery.trip_kwh)
+
+
+def _unserved(x: FloatArray, parts: tuple[IntArray, ...], most: FloatArray) -> Series:
+    total = np.sum([np.round(x[part], 7) for part in parts], axis=0)
+    return tuple(np.clip(total, 0.0, np.maximum(most, 0.0)).tolist())
 
 
 def _clean(x: FloatArray, columns: IntArray, most: FloatArray) -> Series:
@@ -88,7 +185,7 @@ def _grid(problem: Problem, watts: dict[AssetId, tuple[int, ...]], curtailed: Se
 
 
 def _battery(
-    battery: Battery, h: float, net_kw: list[float], soc_kwh: list[float], owed: list[float]
+    battery: Battery, h: float, net_kw: list[float], soc_kwh: list[float], owed: list[float], driven_kwh: list[float]
 ) -> tuple[tuple[int, ...], Series]:
     """Returns watts that keep the charge of all batteries so far within half a watt-slot of the solver's.
 
@@ -99,6 +196,7 @@ def _battery(
     soc = battery.soc_now_kwh
     half = h / W_PER_KW / 2
     for t, (net, target) in enumerate(zip(net_kw, soc_kwh, strict=True)):
+        soc -= driven_kwh[t]
         change = target - soc + min(max(owed[t], -half), half)
         kw = change / (h * battery.charge_efficiency) if change > 0 else change * battery.discharge_efficiency / h
         quiet = abs(net) * W_PER_KW < 0.5
@@ -148,25 +246,49 @@ def _running(job: Job, slots: int, start: int | None) -> tuple[bool, ...]:
     return tuple(start is not None and start <= t < start + len(job.power_kw) for t in range(slots))
 
 
-def _job_water(problem: Problem, starts: dict[AssetId, int | None]) -> list[float]:
+def _split_job(job: SplitJob, slots: int, run: list[float]) -> tuple[int, ...]:
+    return tuple(round(job.power_kw * W_PER_KW) * on for on in _split_running(job, slots, run))
+
+
+def _split_running(job: SplitJob, slots: int, run: list[float]) -> tuple[bool, ...]:
+    return tuple(job.earliest_slot <= t < job.until_slot and run[t - job.earliest_slot] > 0.5 for t in range(slots))
+
+
+def _drawn(problem: Problem, starts: dict[AssetId, int | None], on: dict[AssetId, tuple[bool, ...]]) -> list[float]:
+    """Returns what jobs take from the first tank per slot [kL]."""
     drawn = [0.0] * problem.slots
     for job in problem.jobs:
         start = starts[job.id]
         for offset, kl in enumerate(job.water_kl if start is not None else ()):
             drawn[(start or 0) + offset] += kl
+    for split in problem.split_jobs:
+        drawn = [kl + split.water_kl * run for kl, run in zip(drawn, on[split.id], strict=True)]
     return drawn
 
 
 def _pump(water: WaterSystem, run: list[float]) -> tuple[int, ...]:
-    """Returns watts whose sum never strays more than half a watt-slot from the solver's."""
     most = round(water.pump_kw * W_PER_KW)
+    return _rounded([part * most / W_PER_KW for part in run], most)
+
+
+def _rounded(power_kw: list[float], most: int) -> tuple[int, ...]:
+    """Returns watts whose sum never strays more than half a watt-slot from the solver's."""
     watts: list[int] = []
     total, given = 0.0, 0
-    for part in run:
-        total += part * most
+    for kw in power_kw:
+        total += kw * W_PER_KW
         watts.append(min(max(floor(total + 0.5) - given, 0), most))
         given += watts[-1]
     return tuple(watts)
+
+
+def _heat(store: ThermalStore, h: float, watts: tuple[int, ...], unserved: Series) -> Series:
+    level, levels = store.level_now_kwh, list[float]()
+    for t, w in enumerate(watts):
+        level *= 1.0 - store.loss_per_h * h
+        level += store.cop[t] * w / W_PER_KW * h - (store.demand_kwh[t] - unserved[t])
+        levels.append(level)
+    return tuple(levels)
 
 
 def _levels(water: WaterSystem, h: float, watts: tuple[int, ...], unserved: Series, drawn: list[float]) -> Series:
@@ -176,86 +298,3 @@ def _levels(water: WaterSystem, h: float, watts: tuple[int, ...], unserved: Seri
         level += water.pump_flow_kl_per_h * h * run - (water.demand_kl[t] - unserved[t]) - drawn[t]
         levels.append(level)
     return tuple(levels)
-
-
-@dataclass(slots=True)
-class _Bill:
-    """Adds up money; violations also by name."""
-
-    total: float
-    violations: dict[str, float]
-
-    def violate(self, name: str, amount: float, price: float) -> None:
-        self.total += amount * price
-        if amount > LISTED_MIN:
-            self.violations[name] = amount * price
-
-
-def cost_of(problem: Problem, plan: Dispatch) -> tuple[float, dict[str, float]]:
-    """Returns (money for the whole plan, money of each named violation)."""
-    bill = _Bill(0.0, {})
-    _bill_grid(bill, problem, plan)
-    for battery in problem.batteries:
-        _bill_battery(bill, problem, battery, plan)
-    for genset in problem.gensets:
-        _bill_genset(bill, problem, genset, plan)
-    for water in problem.water:
-        _bill_water(bill, water, plan)
-    for charger in problem.chargers:
-        given = sum(plan.watts[charger.id]) / W_PER_KW * problem.slot_h
-        bill.violate(f"charge:{charger.id}", max(charger.energy_kwh - given, 0.0), charger.unserved_price)
-    for job in problem.jobs:
-        bill.violate(f"skipped:{job.id}", float(plan.job_start[job.id] is None), job.skip_price)
-    return bill.total, bill.violations
-
-
-def _bill_grid(bill: _Bill, problem: Problem, plan: Dispatch) -> None:
-    grid, h = problem.grid, problem.slot_h
-    over_in = over_out = 0.0
-    for t, kw in enumerate(plan.grid_kw):
-        bill.total += kw * h * (grid.import_price[t] if kw > 0 else grid.export_price[t])
-        over_in += max(kw - grid.import_limit_kw[t], 0.0) * h
-        over_out += max(-kw - grid.export_limit_kw[t], 0.0) * h
-    bill.violate("import_limit", over_in, grid.over_limit_price)
-    bill.violate("export_limit", over_out, grid.over_limit_price)
-    bill.violate("shed", sum(plan.shed_kw) * h, problem.shed_price)
-
-
-def _bill_battery(bill: _Bill, problem: Problem, battery: Battery, plan: Dispatch) -> None:
-    soc = plan.soc_kwh[battery.id]
-    out = -sum(w for w in plan.watts[battery.id] if w < 0) / W_PER_KW * problem.slot_h
-    bill.total += out * battery.wear_price - soc[-1] * battery.terminal_value
-    there = zip(soc, problem.grid.available, strict=True)
-    below = sum(max(battery.reserve_kwh - kwh, 0.0) for kwh, grid in there if grid)
-    rounding = ROUNDING_KWH * max(problem.slot_h, 1.0)
-    bill.violate(f"reserve:{battery.id}", below, battery.reserve_price)
-    outside = sum(_real(max(battery.soc_min_kwh - kwh, kwh - battery.soc_max_kwh), rounding) for kwh in soc)
-    bill.violate(f"final:{battery.id}", _real(battery.final_kwh - soc[-1], rounding), price_of_limits(problem))
-    bill.violate(f"soc_limit:{battery.id}", outside, price_of_limits(problem))
-
-
-def _real(excess: float, rounding: float) -> float:
-    """Returns what passes a limit, where it is more than whole watts make."""
-    return excess if excess > rounding else 0.0
-
-
-def _bill_genset(bill: _Bill, problem: Problem, genset: Genset, plan: Dispatch) -> None:
-    h, before, below = problem.slot_h, genset.running, 0.0
-    for w, on in zip(plan.watts[genset.id], plan.on[genset.id], strict=True):
-        bill.total += (genset.fixed_price_per_h * on - w / W_PER_KW * genset.energy_price) * h
-        bill.total += genset.start_price * (on and not before)
-        below += max(genset.power_kw_min + w / W_PER_KW, 0.0) * h * on
-        before = on
-    bill.violate(f"min_load:{genset.id}", below, price_of_limits(problem))
-
-
-def _bill_water(bill: _Bill, water: WaterSystem, plan: Dispatch) -> None:
-    before = water.running
-    for on in plan.on[water.pump_id]:
-        bill.total += water.start_price * (on and not before)
-        before = on
-    level = plan.level_kl[water.tank_id]
-    bill.total -= level[-1] * water.terminal_value
-    bill.violate(f"water:{water.tank_id}", sum(plan.water_unserved_kl[water.tank_id]), water.unserved_price)
-    below = sum(max(water.reserve_kl - kl, 0.0) for kl in level)
-    bill.violate(f"water_reserve:{water.tank_id}", below, water.reserve_price)

@@ -1,4 +1,4 @@
-"""Energy: grid, load, PV, batteries and gensets as columns and rows.
+"""Energy: grid, load, PV, storages (vehicles too) and gensets as columns and rows.
 
 Formulation rules that were measured to matter: no charge/discharge or import/export binaries (where a solution
 shows both at once, `formulation.collisions` closes one of them); three-binary unit commitment with
@@ -28,8 +28,10 @@ class LoadColumns:
     sold: IntArray
     sold_over: IntArray
     curtailed: IntArray
-    shed: IntArray
+    shed: IntArray  # above critical and above the tiers
     missing: IntArray
+    tiers: dict[str, IntArray]
+    peak: IntArray  # one column: kW of import above what was reached before; none without capacity charge
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +42,16 @@ class BatteryColumns:
     discharge: IntArray
     soc: IntArray
     soc_rows: IntArray
+    trip_unserved: IntArray  # kWh; none without trips
 
 
 @dataclass(frozen=True, slots=True)
 class GensetColumns:
-    """Per slot: on, started, kW, kW below the minimum load."""
+    """Per slot: on, started, stopped, kW, kW below the minimum load."""
 
     on: IntArray
     started: IntArray
+    stopped: IntArray
     power: IntArray
     below: IntArray
 
@@ -62,6 +66,8 @@ def add_load(assembly: Assembly, coupling: Coupling, problem: Problem, *, elasti
     n, h, grid = problem.slots, problem.slot_h, problem.grid
     load, critical, pv = np.array(problem.load_kw), np.array(problem.critical_kw), np.array(problem.pv_kw)
     there = np.array(grid.available, dtype=np.float64)
+    tiers = {tier.name: np.array(tier.kw) for tier in problem.shed_tiers}
+    last = np.maximum(load - critical - sum(tiers.values(), start=np.zeros(n)), 0.0)
     import_price, export_price = np.array(grid.import_price), np.array(grid.export_price)
     most_in, most_out = _largest_exchange(problem)
     columns = LoadColumns(
@@ -70,10 +76,17 @@ def add_load(assembly: Assembly, coupling: Coupling, problem: Problem, *, elasti
         sold=assembly.columns(n, 0, np.minimum(grid.export_limit_kw, most_out) * there, -export_price * h),
         sold_over=assembly.columns(n, 0, most_out * there, (grid.over_limit_price - export_price) * h),
         curtailed=assembly.columns(n, 0, pv),
-        shed=assembly.columns(n, 0, np.maximum(load - critical, 0.0), problem.shed_price * h),
+        shed=assembly.columns(n, 0, last, problem.shed_price * h),
         missing=assembly.columns(n, 0, critical if elastic else 0.0),
+        tiers={t.name: assembly.columns(n, 0, tiers[t.name], t.price * h) for t in problem.shed_tiers},
+        peak=assembly.columns(int(grid.peak_price > 0.0), 0, np.inf, grid.peak_price),
     )
-    for supply in (columns.bought, columns.bought_over, columns.shed, columns.missing):
+    if len(columns.peak):  # bought - above <= reached before
+        rows = assembly.rows(n, upper=grid.peak_kw_so_far)
+        assembly.add(rows, columns.bought, 1.0)
+        assembly.add(rows, columns.bought_over, 1.0)
+        assembly.add(rows, np.repeat(columns.peak, n), -1.0)
+    for supply in (columns.bought, columns.bought_over, columns.shed, columns.missing, *columns.tiers.values()):
         assembly.add(coupling.balance, supply, 1.0)
     for use in (columns.sold, columns.sold_over, columns.curtailed):
         assembly.add(coupling.balance, use, -1.0)
@@ -85,8 +98,11 @@ def _largest_exchange(problem: Problem) -> tuple[FloatArray, FloatArray]:
     loads = (
         sum(b.charge_kw_max for b in problem.batteries)
         + sum(w.pump_kw for w in problem.water)
+        + sum(max(point.power_kw for point in (*p.points, *p.phases)) for p in problem.plants)
         + sum(c.power_kw_max for c in problem.chargers)
         + sum(max(j.power_kw) for j in problem.jobs)
+        + sum(j.power_kw for j in problem.split_jobs)
+        + sum(s.power_kw_max for s in problem.thermal)
     )
     sources = sum(b.discharge_kw_max for b in problem.batteries) + sum(g.power_kw_max for g in problem.gensets)
     return np.array(problem.load_kw) + loads, np.array(problem.pv_kw) + sources
@@ -100,19 +116,25 @@ def add_battery(
     low, high = min(battery.soc_min_kwh, battery.soc_now_kwh), max(battery.soc_max_kwh, battery.soc_now_kwh)
     worth = np.full(n, -early)
     worth[-1] -= battery.terminal_value
-    charge = assembly.columns(n, 0, battery.charge_kw_max)
-    discharge = assembly.columns(n, 0, battery.discharge_kw_max, battery.wear_price * h)
+    present = np.array(battery.present or (True,) * n, dtype=np.float64)
+    trip = np.array(battery.trip_kwh or (0.0,) * n)
+    charge = assembly.columns(n, 0, battery.charge_kw_max * present)
+    discharge = assembly.columns(n, 0, battery.discharge_kw_max * present, battery.wear_price * h)
     soc = assembly.columns(n, low, high, worth)
     assembly.add(coupling.balance, discharge, 1.0)
     assembly.add(coupling.balance, charge, -1.0)
-    start = np.zeros(n)
-    start[0] = -battery.soc_now_kwh
-    rows = assembly.rows(n, start, start)  # soc before + charged - discharged - soc = 0
+    taken = trip.copy()
+    taken[0] -= battery.soc_now_kwh
+    rows = assembly.rows(n, taken, taken)  # soc before + charged - discharged + trip unserved - soc = trip
+    unserved = assembly.columns(n if trip.any() else 0, 0, trip if trip.any() else 0.0, battery.trip_price)
+    assembly.add(rows[: len(unserved)], unserved, 1.0)
     assembly.add(rows, soc, -1.0)
     assembly.add(rows[1:], soc[:-1], 1.0)
     assembly.add(rows, charge, h * battery.charge_efficiency)
     assembly.add(rows, discharge, -h / battery.discharge_efficiency)
     add_soft_floor(assembly, soc, np.where(problem.grid.available, battery.reserve_kwh, 0.0), battery.reserve_price)
+    for leaves in battery.departures:
+        add_soft_floor(assembly, soc[leaves.slot - 1 :][:1], np.array([leaves.energy_kwh]), leaves.price)
     if battery.final_kwh > 0.0:
         add_soft_floor(assembly, soc[-1:], np.array([battery.final_kwh]), price_of_limits(problem))
     if low < battery.soc_min_kwh:
@@ -122,7 +144,7 @@ def add_battery(
         ceiling = assembly.rows(n, upper=battery.soc_max_kwh)
         assembly.add(ceiling, soc, 1.0)
         assembly.add(ceiling, over, -1.0)
-    return BatteryColumns(charge, discharge, soc, rows)
+    return BatteryColumns(charge, discharge, soc, rows, unserved)
 
 
 def add_soft_floor(assembly: Assembly, level: IntArray, floor: FloatArray, price: float) -> None:
@@ -172,7 +194,38 @@ def add_genset(
     assembly.add(bottom, on, -genset.power_kw_min)
     _add_minimum_time(assembly, started, on, genset.min_up_slots, limit=0.0, sign=-1.0)
     _add_minimum_time(assembly, stopped, on, genset.min_down_slots, limit=1.0, sign=1.0)
-    return GensetColumns(on, started, power, below)
+    columns = GensetColumns(on, started, stopped, power, below)
+    if genset.fuel_kwh is not None:
+        fuel = assembly.rows(1, upper=genset.fuel_kwh / h)
+        assembly.add(np.repeat(fuel, n), power, 1.0)
+    if genset.ramp_kw is not None:
+        _add_ramp(assembly, problem, genset, genset.ramp_kw, columns)
+    return columns
+
+
+def _add_ramp(assembly: Assembly, problem: Problem, genset: Genset, ramp_kw: float, columns: GensetColumns) -> None:
+    """Adds |power - power before| <= ramp + over; starting and stopping may also pass the minimum load at once."""
+    n = problem.slots
+    step = max(ramp_kw, genset.power_kw_min)
+    over = assembly.columns(n, 0, np.inf, genset.ramp_price * problem.slot_h)
+    known = genset.power_now_kw is not None
+    now = genset.power_now_kw or 0.0
+    first = np.zeros(n)
+    first[0] = now + ramp_kw * genset.running if known else np.inf
+    up = assembly.rows(n, upper=first)  # power - before - ramp x on before - step x started - over <= 0
+    assembly.add(up, columns.power, 1.0)
+    assembly.add(up[1:], columns.power[:-1], -1.0)
+    assembly.add(up[1:], columns.on[:-1], -ramp_kw)
+    assembly.add(up, columns.started, -step)
+    assembly.add(up, over, -1.0)
+    first = np.zeros(n)
+    first[0] = -now if known else np.inf
+    down = assembly.rows(n, upper=first)  # before - power - ramp x on - step x stopped - over <= 0
+    assembly.add(down, columns.power, -1.0)
+    assembly.add(down[1:], columns.power[:-1], 1.0)
+    assembly.add(down, columns.on, -ramp_kw)
+    assembly.add(down, columns.stopped, -step)
+    assembly.add(down, over, -1.0)
 
 
 def _forced(genset: Genset, slots: int) -> tuple[FloatArray, FloatArray]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isfinite, pi, sin
 
 from optimizer.problem import Series
@@ -19,6 +20,15 @@ History = Sequence[float | None]
 DAYS_BACK = 14
 FADE = 0.85
 """How much of the error of the last hour is left one slot later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Between what a forecast's futures lie in four cases of five, per slot; `name` is load, pv (kW) or water (kL)."""
+
+    name: str
+    low: Series
+    high: Series
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +42,6 @@ class Calendar:
     def slot(self, offset: int) -> int:
         """Returns the slot of the day, `offset` slots from the first forecast one (negative: in the history)."""
         return (self.first_slot + offset) % self.slots_per_day
-
-    def kind(self, offset: int) -> str:
-        """Returns workday, saturday or sunday."""
-        weekday = (self.first_weekday + (self.first_slot + offset) // self.slots_per_day) % 7
-        return ("saturday", "sunday")[weekday - 5] if weekday >= 5 else "workday"
 
 
 def basis(history: History, slots_per_day: int) -> str:
@@ -75,16 +80,28 @@ def _like_days(values: list[float | None], calendar: Calendar, offset: int, typi
     total = weight_sum = 0.0
     per_day = calendar.slots_per_day
     first_lag = max(1, offset // per_day + 1)
-    for lag in range(first_lag, first_lag + DAYS_BACK):
-        at = len(values) + offset - lag * per_day
-        value = values[at] if 0 <= at < len(values) else None
-        if value is None:
-            continue
-        alike = calendar.kind(offset) == calendar.kind(offset - lag * per_day)
-        weight = (1.0 if alike else 0.2) * 0.9 ** (lag - first_lag)
-        total += weight * value
-        weight_sum += weight
+    newest = len(values) + offset - first_lag * per_day
+    weekday = (calendar.first_weekday + (calendar.first_slot + offset) // per_day) % 7
+    same_slot = values[newest::-per_day] if newest >= 0 else []
+    for value, weight in zip(same_slot, _weights(weekday, first_lag), strict=False):  # whichever is shorter
+        if value is not None:
+            total += weight * value
+            weight_sum += weight
     return total / weight_sum if weight_sum else typical[calendar.slot(offset)]
+
+
+@lru_cache(maxsize=64)
+def _weights(weekday: int, first_lag: int) -> tuple[float, ...]:
+    """Returns what each of the days before counts for a weekday, from `first_lag` days back on."""
+    return tuple(
+        (1.0 if _kind(weekday) == _kind(weekday - lag) else 0.2) * 0.9 ** (lag - first_lag)
+        for lag in range(first_lag, first_lag + DAYS_BACK)
+    )
+
+
+def _kind(weekday: int) -> str:
+    """Returns workday, saturday or sunday; 0 is a Monday, and so is 7."""
+    return ("saturday", "sunday")[weekday % 7 - 5] if weekday % 7 >= 5 else "workday"
 
 
 def _recent_error(values: list[float | None], calendar: Calendar, typical: Sequence[float], recent: int) -> float:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from optimizer import energy, water, work
+from optimizer import energy, limits, plants, thermal, water, work
 from optimizer.arrays import Assembly, Coupling, FloatArray, IntArray, Model
 from optimizer.energy import BatteryColumns, GensetColumns, LoadColumns
+from optimizer.limits import Flow
+from optimizer.plants import PlantColumns
 from optimizer.problem import AssetId, Problem
+from optimizer.thermal import ThermalColumns
 from optimizer.water import WaterColumns
-from optimizer.work import ChargerColumns, JobColumns
+from optimizer.work import ChargerColumns, JobColumns, SplitJobColumns
 
 _BOTH_KW = 1e-4
 """Two opposite flows above this collide; below it is solver tolerance."""
@@ -28,6 +31,10 @@ class Layout:
     water: dict[AssetId, WaterColumns]  # by tank
     chargers: dict[AssetId, ChargerColumns]
     jobs: dict[AssetId, JobColumns]
+    split_jobs: dict[AssetId, SplitJobColumns]
+    thermal: dict[AssetId, ThermalColumns]
+    plants: dict[AssetId, PlantColumns]
+    feeders: dict[AssetId, IntArray] = field(default_factory=dict[AssetId, IntArray])  # kW of solar curtailed on each
 
 
 def formulate(problem: Problem, *, blocks: bool = False, elastic: bool = False) -> tuple[Model, Layout]:
@@ -42,6 +49,7 @@ def formulate(problem: Problem, *, blocks: bool = False, elastic: bool = False) 
         balance=assembly.rows(problem.slots, net, net),
         tanks={w.tank_id: water.add_tank_rows(assembly, w) for w in problem.water},
     )
+    plants.add_wells(assembly, coupling, problem)
     early = _early_credit(problem)
     layout = Layout(
         coupling,
@@ -51,8 +59,45 @@ def formulate(problem: Problem, *, blocks: bool = False, elastic: bool = False) 
         {w.tank_id: water.add_water(assembly, coupling, problem, w, elastic=elastic) for w in problem.water},
         {c.id: work.add_charger(assembly, coupling, problem, c) for c in problem.chargers},
         {j.id: work.add_job(assembly, coupling, problem, j) for j in problem.jobs},
+        {j.id: work.add_split_job(assembly, coupling, problem, j) for j in problem.split_jobs},
+        {s.id: thermal.add_thermal(assembly, coupling, problem, s, early) for s in problem.thermal},
+        {p.id: plants.add_plant(assembly, coupling, problem, p) for p in problem.plants},
     )
+    if problem.feeders:
+        using, spilled = flows(problem, layout), limits.spill_rows(assembly, problem, layout.load)
+        added = {f.id: limits.add_feeder(assembly, problem, f, using, spilled) for f in problem.feeders}
+        limits.nest_feeders(assembly, problem.feeders, added)
+        layout.feeders.update({name: columns.curtailed for name, columns in added.items()})
+    if problem.reserve is not None:
+        limits.add_reserve(assembly, problem, problem.reserve, layout.batteries, layout.gensets)
     return assembly.finish(), layout
+
+
+def flows(problem: Problem, layout: Layout) -> dict[AssetId, list[Flow]]:
+    """Returns the columns through which each asset takes power, pumps by their own id; sources are negative."""
+    every = np.arange(problem.slots)
+    found: dict[AssetId, list[Flow]] = {}
+    for name, battery in layout.batteries.items():
+        found[name] = [Flow(every, battery.charge, 1.0), Flow(every, battery.discharge, -1.0)]
+    for name, genset in layout.gensets.items():
+        found[name] = [Flow(every, genset.power, -1.0)]
+    for name, store in layout.thermal.items():
+        found[name] = [Flow(every, store.power, 1.0)]
+    for one in problem.water:
+        found[one.pump_id] = [Flow(every, layout.water[one.tank_id].run, one.pump_kw)]
+    for name, plant in layout.plants.items():
+        found[name] = [Flow(use.slots, use.columns, use.power_kw) for use in plant.uses]
+    for charger in problem.chargers:
+        window = every[charger.from_slot : charger.until_slot]
+        found[charger.id] = [Flow(window, layout.chargers[charger.id].power, 1.0)]
+    for job in problem.jobs:
+        starts = every[job.earliest_slot : job.latest_slot + 1]
+        start = layout.jobs[job.id].start
+        found[job.id] = [Flow(starts + offset, start, kw) for offset, kw in enumerate(job.power_kw)]
+    for split in problem.split_jobs:
+        window = every[split.earliest_slot : split.until_slot]
+        found[split.id] = [Flow(window, layout.split_jobs[split.id].run, split.power_kw)]
+    return found
 
 
 def _early_credit(problem: Problem) -> float:

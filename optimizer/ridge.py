@@ -1,18 +1,21 @@
-"""Forecasts of load and PV with the errors that they would have made, by ridge regression; no weather feed needed.
+"""Forecasts of load, PV and water demand with the errors that they would have made, by ridge regression.
 
 For each slot ahead one small regression over past days, all taken at this time of day: features are what was known
 at that moment, so nothing looks ahead. Its leave-one-out errors, day by day, are the futures: a day's errors
-of load and PV stay together and in order, since cloudy mornings come with cloudy afternoons. numpy: planner child only.
+of load and PV stay together and in order, since cloudy mornings come with cloudy afternoons. Weather is never needed;
+where somebody brings some, radiation and temperature are two more features, and the days say what they are worth.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from optimizer.arrays import BoolArray, FloatArray, IntArray
-from optimizer.problem import Past, PastSeries, Problem, Scenario
+from optimizer.forecast import Band
+from optimizer.problem import Scenario
 
 SAMPLES_MAX = 60
 """Days that are learnt from."""
@@ -21,6 +24,7 @@ SAMPLES_MIN = 5
 """Fewer days than this teach nothing: every day is then as the day before."""
 
 FUTURES_MAX = 60
+BAND_FUTURES_MIN = 5
 LAGS = 7
 """Days that a mean of like slots goes back; the last of them is the same weekday, which is all the calendar needed."""
 
@@ -28,10 +32,32 @@ SKY_DAYS = 14
 HALF_LIFE_DAYS = 30.0
 LOAD_SHRINK = 0.3
 SUN_SHRINK = 3.0
+_LOAD_PER_C = 0.02
+"""Of the mean load per degree: brings temperatures to the size of the other features, so that one shrinkage fits."""
+
 _LEVERAGE_MAX = 0.8
 _TINY = 1e-6
 _SUN_MARGIN = 1.15
 """PV may pass the highest seen in its slot by this factor."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weather:
+    """As forecast or told: per slot of the past and, after it, of the slots ahead; NaN where nobody has told."""
+
+    sun_w_m2: FloatArray  # global horizontal irradiance
+    air_c: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Past:
+    """What was metered until the first slot to forecast, the newest slot last; NaN marks one without a value."""
+
+    slots_per_day: int
+    load_kw: FloatArray
+    pv_kw: FloatArray
+    water_kl: FloatArray | None = None  # per slot
+    weather: Weather | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,40 +93,72 @@ class _Days:
         """Returns [day 1.., slot ahead] what came."""
         return self.values[self.issue[1:, None] + np.arange(self.ahead)]
 
+    def earlier(self, lag_days: int) -> _Days:
+        """Returns the same as seen from so many days earlier."""
+        return replace(self, issue=self.issue - lag_days * self.per_day)
+
+    def told(self, series: FloatArray) -> FloatArray:
+        """Returns [day, slot ahead] of a series that also tells of the slots ahead; NaN beyond its end."""
+        at = self.issue[:, None] + np.arange(self.ahead)
+        known = (at >= 0) & (at < len(series))
+        return np.where(known, series[np.clip(at, 0, len(series) - 1)], np.nan)
+
 
 def outlook(past: Past, horizon: int) -> tuple[Scenario, tuple[Scenario, ...]]:
-    """Returns (the forecast, equally likely futures around it) for the slots that follow a past [kW].
+    """Returns (the forecast, equally likely futures around it) for the slots that follow a past [kW, kL].
 
     Beyond one day the first day repeats. While there is too little past to learn from, the forecast is yesterday and
     the futures are how days have differed from the day before; before two days are known there are none.
     """
     per_day = past.slots_per_day
-    load, sun = _filled(past.load_kw, per_day), _filled(past.pv_kw, per_day)
     ahead = min(horizon, per_day)
-    samples = min(SAMPLES_MAX, len(load) // per_day - LAGS - 1)
-    if samples < SAMPLES_MIN:
-        use, sky = _as_yesterday(load, per_day, ahead), _as_yesterday(sun, per_day, ahead)
-    else:
-        issue = len(load) - per_day * np.arange(samples + 1)
-        use, sky = _load(_Days(load, per_day, ahead, issue)), _sun(_Days(sun, per_day, ahead, issue))
+    samples = samples_in(past)
+    told = past.weather
+    use = _foretold(past.load_kw, per_day, ahead, samples, None if told is None else told.air_c, _load)
+    sky = _foretold(past.pv_kw, per_day, ahead, samples, None if told is None else told.sun_w_m2, _sun)
+    drink = None if past.water_kl is None else _foretold(past.water_kl, per_day, ahead, samples, None, _load)
     futures = [
-        _scenario(use.value + one, sky.value + other, horizon)
-        for one, other in zip(use.error[:FUTURES_MAX], sky.error[:FUTURES_MAX], strict=True)
+        _scenario(use.value + one, sky.value + other, horizon, None if drink is None else drink.value + drink.error[at])
+        for at, (one, other) in enumerate(zip(use.error[:FUTURES_MAX], sky.error[:FUTURES_MAX], strict=True))
     ]
-    return _scenario(use.value, sky.value, horizon), tuple(futures)
+    return _scenario(use.value, sky.value, horizon, None if drink is None else drink.value), tuple(futures)
 
 
-def with_futures(problem: Problem) -> Problem:
-    """Returns the problem with scenarios made from its past, where it has a past and no scenarios of its own."""
-    if problem.past is None or problem.scenarios:
-        return problem
-    _, futures = outlook(problem.past, problem.slots)
-    return replace(problem, scenarios=futures)
+def samples_in(past: Past) -> int:
+    """Returns how many days of a past can be learnt from; below `SAMPLES_MIN` nothing is."""
+    return min(SAMPLES_MAX, len(past.load_kw) // past.slots_per_day - LAGS - 1)
 
 
-def _filled(series: PastSeries, per_day: int) -> FloatArray:
+_Method = Callable[[_Days, FloatArray | None], Forecast]
+
+
+def _foretold(
+    series: FloatArray, per_day: int, ahead: int, samples: int, told: FloatArray | None, method: _Method
+) -> Forecast:
+    values = _filled(series, per_day)
+    if samples < SAMPLES_MIN:
+        return _as_yesterday(values, per_day, ahead)
+    return method(_Days(values, per_day, ahead, len(values) - per_day * np.arange(samples + 1)), told)
+
+
+def bands(futures: Sequence[Scenario]) -> tuple[Band, ...]:
+    """Returns what lies in the middle four fifths of some futures, per series; none where they are too few to tell."""
+    found: list[Band] = []
+    for name, rows in (
+        ("load", [one.load_kw for one in futures]),
+        ("pv", [one.pv_kw for one in futures]),
+        ("water", [one.water_kl for one in futures if one.water_kl]),
+    ):
+        if len(rows) >= BAND_FUTURES_MIN:
+            ranked: FloatArray = np.sort(np.array(rows, dtype=np.float64), axis=0)
+            low, high = ranked[len(rows) // 10], ranked[-1 - len(rows) // 10]
+            found.append(Band(name, tuple(low.round(4).tolist()), tuple(high.round(4).tolist())))
+    return tuple(found)
+
+
+def _filled(series: FloatArray, per_day: int) -> FloatArray:
     """Returns the values; an unknown one becomes the mean of its slot on other days, else of everything."""
-    values = np.array([np.nan if value is None else value for value in series], dtype=np.float64)
+    values = np.array(series, dtype=np.float64)
     missing: BoolArray = np.isnan(values)
     if not missing.any():
         return values
@@ -119,13 +177,17 @@ def _as_yesterday(values: FloatArray, per_day: int, ahead: int) -> Forecast:
     return Forecast(newest_first[0], newest_first[:-1] - newest_first[1:])
 
 
-def _scenario(load: FloatArray, pv: FloatArray, horizon: int) -> Scenario:
+def _scenario(load: FloatArray, pv: FloatArray, horizon: int, water: FloatArray | None = None) -> Scenario:
     at = np.arange(horizon) % len(load)
-    return Scenario(tuple(np.maximum(load, 0.0)[at].tolist()), tuple(np.maximum(pv, 0.0)[at].tolist()))
+    drink = () if water is None else tuple(np.maximum(water, 0.0)[at].tolist())
+    return Scenario(tuple(np.maximum(load, 0.0)[at].tolist()), tuple(np.maximum(pv, 0.0)[at].tolist()), drink)
 
 
-def _load(days: _Days) -> Forecast:
-    """Returns load as the mean of like slots, corrected by yesterday, last week, the last three hours and day."""
+def _load(days: _Days, air_c: FloatArray | None = None) -> Forecast:
+    """Returns load as the mean of like slots, corrected by yesterday, last week, the last three hours and day.
+
+    With temperatures also by how much warmer it is than on the days of that mean.
+    """
     like = days.lagged(LAGS)
     usual = like.mean(axis=1)
     hours = max(1, days.per_day // 8)
@@ -142,6 +204,7 @@ def _load(days: _Days) -> Forecast:
             error * _fading(days, 0.85),
             error * flat,
             level[:, None] * flat,
+            *_warmth(days, air_c),
         ],
         axis=2,
     )
@@ -149,8 +212,22 @@ def _load(days: _Days) -> Forecast:
     return _regressed(features, actual, usual, LOAD_SHRINK * (float(actual.var()) + _TINY))
 
 
-def _sun(days: _Days) -> Forecast:
-    """Returns PV as the clear sky of each slot times how clear it has been: 1, 3 and 7 days, and the last hours."""
+def _warmth(days: _Days, air_c: FloatArray | None) -> list[FloatArray]:
+    """Returns by how much each slot is warmer than the same on the days before, in load; 0 where nobody has told."""
+    if air_c is None:
+        return []
+    before = np.stack([days.earlier(lag).told(air_c) for lag in range(1, LAGS + 1)], axis=0)
+    known = ~np.isnan(before)
+    usual = np.where(known, before, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    warmer = np.where(known.any(axis=0), days.told(air_c) - usual, np.nan)
+    return [np.nan_to_num(warmer) * float(days.values.mean()) * _LOAD_PER_C]
+
+
+def _sun(days: _Days, sun_w_m2: FloatArray | None = None) -> Forecast:
+    """Returns PV as the clear sky of each slot times how clear it has been: 1, 3 and 7 days, and the last hours.
+
+    With radiation also as what it gave lately per W/m2.
+    """
     clear = _clear_sky(days)
     whole_day = days.ahead == days.per_day
     sky = clear.sum(axis=1) if whole_day else _clear_sky(_whole_days(days)).sum(axis=1)
@@ -169,6 +246,7 @@ def _sun(days: _Days) -> Forecast:
             clear * late[0][:, None] * _fading(days, 0.8),
             clear * late[0][:, None],
             clear * late[1][:, None],
+            *_radiant(days, sun_w_m2, usual),
         ],
         axis=2,
     )
@@ -176,6 +254,18 @@ def _sun(days: _Days) -> Forecast:
     found = _regressed(features, actual, usual, SUN_SHRINK * float(actual.mean()) ** 2 + _TINY)
     most = clear * _SUN_MARGIN
     return Forecast(np.clip(found.value, 0.0, most[0]), found.error)
+
+
+def _radiant(days: _Days, sun_w_m2: FloatArray | None, usual: FloatArray) -> list[FloatArray]:
+    """Returns by how much radiation promises more than usual, by what it has given; 0 where nobody has told."""
+    if sun_w_m2 is None:
+        return []
+    slots = LAGS * days.per_day
+    radiation = replace(days, values=sun_w_m2).before(slots)
+    made = np.where(np.isnan(radiation), 0.0, days.before(slots)).sum(axis=1)
+    came = np.nan_to_num(radiation).sum(axis=1)
+    per_w_m2 = np.where(came > 0.0, made / np.maximum(came, _TINY), np.nan)
+    return [np.nan_to_num(per_w_m2[:, None] * days.told(sun_w_m2) - usual)]
 
 
 def _whole_days(days: _Days) -> _Days:

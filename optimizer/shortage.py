@@ -5,7 +5,7 @@ from __future__ import annotations
 from devices.clock import Instant, iso
 from optimizer.arrays import FloatArray
 from optimizer.formulation import Layout
-from optimizer.problem import Problem
+from optimizer.problem import Problem, WaterSystem
 
 LEAST = 1e-4
 """kWh or kL below which a missing amount is solver tolerance."""
@@ -26,8 +26,25 @@ def reasons(problem: Problem, layout: Layout, x: FloatArray) -> tuple[str, ...]:
             found.append(
                 f"lifeline water of {water.tank_id}: {_missing(problem, kl, 'kL')}; it starts with "
                 f"{water.level_now_kl:.3f} kL and {water.pump_id} gives at most {water.pump_flow_kl_per_h:.3f} kL/h"
+                + _sources(problem, water)
             )
     return tuple(found)
+
+
+def _sources(problem: Problem, water: WaterSystem) -> str:
+    """Returns what else brings water, and which well is too weak for it."""
+    names = {water.well, *(plant.source for plant in problem.plants if plant.tank == water.tank_id)}
+    wells = [
+        f"{well.id} holds {well.level_now_kl:.3f} kL and gives {well.yield_kl_per_h:.3f} kL/h"
+        for well in problem.wells
+        if well.id in names
+    ]
+    plants = [
+        f"{plant.id} at most {max(p.flow_kl_per_h for p in (*plant.points, *plant.phases)):.3f} kL/h"
+        for plant in problem.plants
+        if plant.tank == water.tank_id
+    ]
+    return "".join(f"; {text}" for text in (*plants, *wells))
 
 
 def _missing(problem: Problem, amounts: list[float], unit: str) -> str:

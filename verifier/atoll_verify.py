@@ -1,315 +1,165 @@
-"""Recomputes one bill from its bundle, and shares no code with the program that made it.
+"""Recomputes one bill from its bundle (docs/bundle.md), and shares no code with the program that made it.
 
     python verifier/atoll_verify.py BUNDLE [--key VKEY] [--last CHECKPOINT_FILE] [--keep FILE] [--json]
-
-Needs Python 3.11 and `cryptography`; the format is described in docs/bundle.md. Exit code 0: ok; 1: something
-differs, and the first such thing is named; 2: cannot judge.
+Exit code 0: ok; 1: something differs, the first such thing is named; 2: cannot judge. Needs `cryptography`.
+What is proven is in atoll_log.py, what a charter bills in atoll_clauses.py.
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
 import json
 import re
 import sys
 from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from datetime import date
 from fractions import Fraction
 from hashlib import sha256
+from itertools import pairwise, repeat
+from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
+import atoll_clauses
+from atoll_clauses import Line, Period, Quantities, Row, Terms, fits
+from atoll_log import (
+    Found,
+    Json,
+    Node,
+    check,
+    climb,
+    encode,
+    grown,
+    judge_policy,
+    open_checkpoint,
+    open_note,
+    parse,
+    root_of,
+    tree_hash,
+)
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
-Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
-Head: TypeAlias = tuple[str, int, bytes]  # origin, size, root: its signature has been checked
-PointDay: TypeAlias = tuple[list[int], list[int], int, str]  # imports, exports, slots estimated, why held back
-Lines: TypeAlias = dict[tuple[str, str, int], int]  # (text, unit, price) -> quantity [uWh or mL]
-SLOT_MS = 15 * 60_000
-BRACKET_MS = 31 * 86_400_000
-UWH_PER_WH = 1_000_000
-CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+PointDay: TypeAlias = tuple[list[int], list[int], list[str], str]  # imports, exports, ways, why held back
+Steps: TypeAlias = dict[int, list[list[int]]]  # new meter -> closing and opening registers
+Clocks: TypeAlias = list[tuple[int, int, int]]  # set at [ms], error [ms], drift [ppm]
+SLOT_MS, BRACKET_MS = 15 * 60_000, 31 * 86_400_000
+OCMF, QUALITIES = "ECDSA-secp256r1-SHA256", {"G": "measured", "S": "estimated", "O": "suspect"}
+UNITS = {"uWh": (9, "kWh", 1), "mL": (6, "m3", 1_000), "amount": (15, "", 1)}  # places, name, scale to 1e-15
+WAYS, CLOCKS = ("gap", "gateway", "clock", "marked"), {"S": "synchronised", "R": "holdover", "U": "unknown"}
+OCMF_FORM = {"*": [["text", "text", "text"]]}
 PARTS = ["atoll_bundle", "checkpoint", "consistency", "entries", "inputs", "member", "period", "records", "sha256"]
 
 
-class Found(Exception):
-    """The first thing that is not right: (verdict, where, message)."""
+Record = NamedTuple("Record", [  # noqa: UP014 - one interval of one usage point: registers at both ends [Wh or mL]
+    ("start", int), ("epoch", int), ("page", int), ("import_start", int), ("import_end", int), ("export_start", int),
+    ("export_end", int), ("quality", str), ("clock", str),
+])  # fmt: skip
+Day = NamedTuple("Day", [  # noqa: UP014 - the rules for this member, charter entry, public run, own entry
+    ("name", str), ("start", int), ("end", int), ("terms", Terms), ("rules", Node), ("run", Node), ("settled", Node),
+])  # fmt: skip
 
 
-class Node:
-    """A value in the bundle and its place there."""
-
-    def __init__(self, value: Json, place: str) -> None:
-        self.value, self.place = value, place
-
-    def __getitem__(self, key: str) -> Node:
-        self.need(isinstance(self.value, dict) and key in self.value, f"has no {key}")
-        return Node(cast("dict[str, Json]", self.value)[key], f"{self.place}.{key}")
-
-    def items(self, width: int = -1) -> list[Node]:
-        self.need(isinstance(self.value, list), "is not a list")
-        found = [Node(item, f"{self.place}[{at}]") for at, item in enumerate(cast("list[Json]", self.value))]
-        self.need(width in (-1, len(found)), f"has {len(found)} values, not {width}")
-        return found
-
-    def text(self) -> str:
-        self.need(isinstance(self.value, str), "is not a text")
-        return cast("str", self.value)
-
-    def whole(self) -> int:
-        value = cast("int", self.value)
-        self.need(type(self.value) is int and abs(value) < 2**53, "is not a whole number")
-        return value
-
-    def texts(self) -> list[str]:
-        return [item.text() for item in self.items()]
-
-    def proof(self) -> list[bytes]:
-        return [item.bytes(32) for item in self.items()]
-
-    def bytes(self, width: int) -> bytes:
-        try:
-            data = base64.b64decode(self.text(), validate=True)
-        except ValueError:
-            data = b""
-        self.need(
-            len(data) == width and base64.b64encode(data).decode() == self.text(), f"is not base64 of {width} bytes"
-        )
-        return data
-
-    def need(self, holds: bool, message: str) -> None:
-        if not holds:
-            raise Found("cannot judge", self.place, message)
-
-    def same(self, expected: object, where: str) -> None:
-        seen, right = encode(self.value).decode(), encode(expected).decode()
-        check(seen == right, where, f"recomputed {right}, the ledger says {seen}")
+def record_leaf(record: Record, point: str, commodity: str) -> bytes:
+    start, epoch, page, i0, i1, e0, e1, quality, clock = record  # all texts are plain words: these are its bytes
+    text = f'"clock":"{clock}","commodity":"{commodity}","end":{start + SLOT_MS},"epoch":{epoch},"export_end":{e1}'
+    text += f',"export_start":{e0},"import_end":{i1},"import_start":{i0},"page":{page},"quality":"{quality}"'
+    return sha256(f'\0{{{text},"start":{start},"usage_point":"{point}","v":1}}'.encode()).digest()
 
 
-def check(holds: bool, where: str, message: str) -> None:
-    """Ends the judgement where something does not hold."""
-    if not holds:
-        raise Found("differs", where, message)
-
-
-def encode(value: object) -> bytes:
-    """Returns the canonical bytes (RFC 8785; there are no fractions and only ASCII keys)."""
-    return CANONICAL.encode(value).encode()
-
-
-def parse(data: bytes, place: str) -> Node:
-    """Returns the document in canonical bytes."""
-    try:
-        node = Node(cast("Json", json.loads(data.decode(), parse_float=str)), place)
-        node.need(encode(node.value) == data, "is not canonical JSON")
-    except (UnicodeError, json.JSONDecodeError, RecursionError):
-        raise Found("cannot judge", place, "is not canonical JSON") from None
-    return node
-
-
-def tree_hash(*nodes: bytes) -> bytes:
-    """Returns SHA-256(0x00 || leaf) or SHA-256(0x01 || left || right). Source: RFC 9162 section 2.1.1."""
-    return sha256(bytes([len(nodes) - 1]) + b"".join(nodes)).digest()
-
-
-def root_of(level: list[bytes]) -> bytes:
-    """Returns the root over leaf hashes."""
-    while len(level) > 1:
-        pairs = [level[at : at + 2] for at in range(0, len(level), 2)]
-        level = [tree_hash(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
-    return level[0] if level else sha256(b"").digest()
-
-
-def climb(index: int, size: int, leaf: bytes, proof: list[bytes]) -> tuple[bytes, bytes]:
-    """Returns (old root, root) at the end of a path. Source: RFC 9162 sections 2.1.3.2 and 2.1.4.2."""
-    last, old, new = size - 1, leaf, leaf
-    if not 0 <= index < size:
-        return b"", b""
-    for node in proof:
-        if last == 0:
-            return b"", b""
-        if index & 1 or index == last:
-            old, new = tree_hash(node, old), tree_hash(node, new)
-            while not index & 1 and index:
-                index, last = index >> 1, last >> 1
-        else:
-            new = tree_hash(new, node)
-        index, last = index >> 1, last >> 1
-    return (old, new) if last == 0 else (b"", b"")
-
-
-def grown(first: Head, second: Head, proof: list[bytes]) -> bool:
-    """Returns whether the tree of the second head begins with that of the first."""
-    if first[1] >= second[1]:
-        return first == second and not proof
-    path = [first[2], *proof] if first[1] & (first[1] - 1) == 0 else list(proof)
-    index, last = first[1] - 1, second[1] - 1
-    while index & 1:
-        index, last = index >> 1, last >> 1
-    return bool(path) and climb(index, last + 1, path[0], path[1:]) == (first[2], second[2])
-
-
-def open_checkpoint(note: Node, key: Node) -> Head:
-    """Returns the tree head that the log's key signed. Source: C2SP signed-note and tlog-checkpoint."""
-    name, hex_id, encoded = (*key.text().split("+", 2), "", "")[:3]
-    public = Node(encoded, key.place).bytes(33)
-    identity = sha256(name.encode() + b"\n" + public).digest()[:4]
-    key.need(public[0] == 1 and identity.hex() == hex_id, "is not an Ed25519 log key")
-    text, _, signatures = note.text().rpartition("\n\n")
-    rows = text.split("\n")
-    note.need(len(rows) == 3 and bool(re.fullmatch(r"[1-9][0-9]{0,14}", rows[1])), "is not a checkpoint")
-    for row in signatures.split("\n"):
-        if row.startswith(f"— {name} "):
-            data = Node(row.split(" ")[-1], note.place).bytes(68)
-            try:
-                Ed25519PublicKey.from_public_bytes(public[1:]).verify(data[4:], f"{text}\n".encode())
-            except InvalidSignature:
-                data = b""
-            check(data[:4] == identity, note.place, f"the signature of {name} does not match")
-            return rows[0], int(rows[1]), Node(rows[2], note.place).bytes(32)
-    raise Found("differs", note.place, f"is not signed by {name}")
-
-
-class Record(NamedTuple):
-    """One interval of one usage point: registers at both ends [Wh or mL]."""
-
-    start: int
-    epoch: int
-    page: int
-    import_start: int
-    import_end: int
-    export_start: int
-    export_end: int
-    quality: str
-    clock: str
-
-    def leaf(self, point: str, commodity: str) -> bytes:
-        about: dict[str, Json] = {"end": self.start + SLOT_MS, "usage_point": point, "commodity": commodity, "v": 1}
-        return tree_hash(encode({**self._asdict(), **about}))
-
-
-class Day(NamedTuple):
-    """One settled local day: charter entry, this member there, public run, this member's entry."""
-
-    name: str
-    start: int
-    end: int
-    bands: list[int]  # of each slot
-    rules: Node
-    member: Node
-    run: Node
-    settled: Node
-
-
-def point_day(day: Day, known: list[Record]) -> PointDay:
-    """Returns the validated day of one usage point; `known` are all its records, in order."""
+def point_day(day: Day, known: list[Record], steps: Steps, clocks: Clocks, *, contradicted: bool) -> PointDay:
     low, high = bisect_left(known, (day.start,)), bisect_left(known, (day.end,))
-    last = known[low - 1] if low and known[low - 1].start >= day.start - BRACKET_MS else None
-    after = known[high] if high < len(known) and known[high].start <= day.end + BRACKET_MS else None
-    imports, exports = [0] * len(day.bands), [0] * len(day.bands)
-    estimated, held, filled = 0, "", bool(known)
-    reached = max(day.start, known[0].start) if known else day.end
+    low -= low > 0 and known[low - 1].start >= day.start - BRACKET_MS
+    high += high < len(known) and known[high].start <= day.end + BRACKET_MS
+    parts, held, last, after = list[tuple[int, int, int, int, str]](), "", None, 0  # start, slots, import, export, way
+    limit, was = day.terms.charter.get("clock_tolerance_ms"), (0, "", 0)
     for record in known[low:high]:
-        held = held or contradiction(record, last)
-        if record.start > reached:
-            filled = spread(day, imports, exports, last, record) and filled
-            estimated += (record.start - reached) // SLOT_MS
-        at = (record.start - day.start) // SLOT_MS
-        imports[at] = record.import_end - record.import_start
-        exports[at] = record.export_end - record.export_start
-        estimated += record.quality == "estimated"
-        last, reached = record, record.start + SLOT_MS
-    if reached < day.end:
-        filled = spread(day, imports, exports, last, after) and filled
-        estimated += (day.end - reached) // SLOT_MS
-    if held or not filled:
-        return [0] * len(day.bands), [0] * len(day.bands), 0, held or "missing"
-    return imports, exports, estimated, ""
+        start, epoch, page, i0, i1, e0, e1, quality, clock = record
+        gap, took, gave, end = -1, 0, 0, start + SLOT_MS
+        if epoch in steps and quality == "suspect" and (page == 1 or was == (epoch, quality, start)):
+            quality = "estimated"  # what makes a new meter suspect has been explained
+        while last and last.epoch < epoch and last.epoch + 1 in steps:  # it goes on from the registers of the old one
+            (i, e), (j, f) = steps[last.epoch + 1]
+            i, e = last.import_end - i + j, last.export_end - e + f
+            last = last._replace(epoch=last.epoch + 1, import_end=i, export_end=e)
+        if last and last.epoch == epoch and "suspect" not in (last.quality, quality):
+            gap, took, gave = start - after, i0 - last.import_end, e0 - last.export_end
+        if epoch in steps and page == 1 and gap == 0 and min(took, gave) >= 0:
+            i0, e0, took, gave = i0 - took, e0 - gave, 0, 0
+        if 0 < gap <= BRACKET_MS and min(took, gave) >= 0:
+            parts.append((after, gap // SLOT_MS, took, gave, "gap"))
+        was = epoch, record.quality, end
+        last = record if quality == record.quality else record._replace(quality=quality)
+        if day.start <= start < day.end:
+            jumped = start >= after and (min(took, gave) < 0 or (gap == 0 and took + gave > 0))
+            wrong = "register" if i1 < i0 or e1 < e0 or jumped else "overlap" * (start < after)
+            held = held or (quality if quality == "suspect" else wrong)
+            way, slots, took, gave = "gateway" if quality == "estimated" else "measured", 1, i1 - i0, e1 - e0
+            if limit is not None and clock != "synchronised":
+                bound = min((e - d * (s - end) // 10**6 for s, e, d in clocks if s <= end), default=2**53)
+                way = "clock" if bound > limit else way.replace("measured", "marked")
+            if way == "clock" and parts and parts[-1][4] == way and after == start:  # averaged together
+                start, *more, _ = parts.pop()
+                slots, took, gave = slots + more[0], took + more[1], gave + more[2]
+            parts.append((start, slots, took, gave, way))
+        after = end
+    imports, exports, ways = [0] * len(day.terms.bands), [0] * len(day.terms.bands), [""] * len(day.terms.bands)
+    for start, slots, took, gave, way in parts:
+        first = (start - day.start) // SLOT_MS
+        for k in range(max(0, -first), min(slots, len(day.terms.bands) - first)):
+            imports[first + k] = (k + 1) * took // slots - k * took // slots
+            exports[first + k] = (k + 1) * gave // slots - k * gave // slots
+            ways[first + k] = way
+    filled = known and "" not in ways[max(0, known[0].start - day.start) // SLOT_MS :]
+    held = held or "signature" * contradicted or "missing" * (not filled)
+    return ([0] * len(ways), [0] * len(ways), [], held) if held else (imports, exports, ways, "")
 
 
-def contradiction(record: Record, last: Record | None) -> str:
-    """Returns why a record's registers cannot be billed, or ''."""
-    if record.quality == "suspect":
-        return "suspect"
-    if record.import_end < record.import_start or record.export_end < record.export_start:
-        return "register"
-    if last is None or record.start < last.start + SLOT_MS or last.epoch != record.epoch or last.quality == "suspect":
-        return "overlap" if last is not None and record.start < last.start + SLOT_MS else ""
-    took, gave = record.import_start - last.import_end, record.export_start - last.export_end
-    return "register" if took < 0 or gave < 0 or (record.start == last.start + SLOT_MS and (took or gave)) else ""
+def decimal(value: int, places: int, least: int = 2) -> str:  # value / 10^places, exact
+    whole, fraction = divmod(abs(value), 10**places)
+    text = str(fraction).rjust(places, "0").rstrip("0").ljust(least, "0") if places else "0" * least
+    return "-" * (value < 0) + str(whole) + ("." + text if text else "")
 
 
-def spread(day: Day, imports: list[int], exports: list[int], last: Record | None, then: Record | None) -> bool:
-    """Spreads what registers moved evenly over the slots between two records; returns whether they bracket them."""
-    if last is None or then is None or last.epoch != then.epoch or then.start - last.start - SLOT_MS > BRACKET_MS:
-        return False
-    took, gave = then.import_start - last.import_end, then.export_start - last.export_end
-    if "suspect" in (last.quality, then.quality) or took < 0 or gave < 0:
-        return False
-    count, first = (then.start - last.start - SLOT_MS) // SLOT_MS, (last.start - day.start) // SLOT_MS + 1
-    for k in range(max(0, -first), min(count, len(day.bands) - first)):
-        imports[first + k] = (k + 1) * took // count - k * took // count
-        exports[first + k] = (k + 1) * gave // count - k * gave // count
-    return True
+def line_of(text: str, unit: str, price: int, quantity: int) -> Json:  # as the log holds it
+    return {"text": text, "quantity": str(quantity), "unit": unit, "price": str(price)}
 
 
-def share(day: Day, points: dict[str, PointDay]) -> tuple[dict[str, int], list[int]]:
-    """Returns the day's quantities as they are priced [uWh, mL], and those from outside per tariff band."""
-    charter, free = day.rules["charter"], day.member["lifeline"].value is True
-    taken, given = (day.run[key].items(len(day.bands)) for key in ("taken", "given"))
-    lifeline = local = sold = exported = from_local = used = 0
-    outside = [0] * len(charter["bands"].items())
-    left = charter["lifeline_wh"].whole() * UWH_PER_WH if free else 0
-    own = [points[name] for name in day.member["usage_points"].texts()]
-    for slot, band in enumerate(day.bands):
-        took, gave = sum(point[0][slot] for point in own), sum(point[1][slot] for point in own)
-        all_taken, all_given = taken[slot].whole(), given[slot].whole()
-        check(took <= all_taken and gave <= all_given, f"totals {day.name}", f"slot {slot} is below your own part")
-        matched = min(all_taken, all_given)
-        near = took * UWH_PER_WH * matched // max(all_taken, 1)
-        near_out = gave * UWH_PER_WH * matched // max(all_given, 1)
-        first = min(left, near)
-        second = min(left - first, took * UWH_PER_WH - near)
-        left, lifeline, local = left - first - second, lifeline + first + second, local + near - first
-        outside[band] += took * UWH_PER_WH - near - second
-        from_local, used = from_local + near, used + took * UWH_PER_WH
-        sold, exported = sold + near_out, exported + gave * UWH_PER_WH - near_out
-    water = sum(sum(points[name][0]) for name in day.member["water_points"].texts())
-    cheap = min(water, charter["lifeline_ml"].whole()) if free else 0
-    names = ("lifeline", "local", "sold", "exported", "water_lifeline", "water", "from_local", "from_outside")
-    values = (lifeline, local, sold, exported, cheap, water - cheap, from_local, used - from_local)
-    return dict(zip(names, values, strict=True)), outside
-
-
-def decimal(value: int, places: int, least: int = 2) -> str:
-    """Returns value / 10^places, exact, with at least `least` places."""
-    digits = str(abs(value)).rjust(places + 1, "0")
-    whole, fraction = digits[: len(digits) - places], digits[len(digits) - places :].rstrip("0").ljust(least, "0")
-    return ("-" if value < 0 else "") + whole + ("." + fraction if fraction else "")
+def add(lines: dict[tuple[str, str, int], int], made: list[Line]) -> None:  # same text, unit and price are one line
+    for text, unit, price, quantity in made:
+        lines[text, unit, price] = lines.get((text, unit, price), 0) + quantity
 
 
 class Bundle:
     """One bundle under judgement; `lines` takes (what, text) of everything that was found right."""
 
     def __init__(self, data: bytes, lines: list[Json]) -> None:
-        self.top, self.lines = parse(data, "bundle"), lines
-        version = self.top["atoll_bundle"].whole()
-        self.top.need(version == 1, f"has version {version}; this verifier knows 1")
-        self.top.need(
-            sorted(cast("dict[str, Json]", self.top.value)) == PARTS, "has other parts than its version names"
-        )
+        self.top, self.data, self.lines = parse(data, "bundle"), data, lines
+        version, self.parts = self.top["atoll_bundle"].whole(), sorted(cast("dict[str, Json]", self.top.value))
+        self.top.need(version in (1, 2, 3), f"has version {version}; this verifier knows 1 to 3")
+        self.top.need(self.parts == sorted(PARTS + ["ocmf"] * (version == 3)), "has other parts than its version names")
+        if self.top["consistency"].value is not None:
+            self.top["consistency"].only("size", "proof")
         self.member, self.period = self.top["member"].text(), self.top["period"].text()
-        self.entries: dict[tuple[str, str, str], Node] = {}  # (kind, day or period or id, member) -> entry
-        self.known: dict[str, list[Record]] = {}
+        self.entries = dict[tuple[str, str, str], Node]()  # (kind, day or period or id, member) -> entry
+        self.steps, self.clocks = defaultdict[str, Steps](dict), defaultdict[str, Clocks](list)
+        self.known, self.gateways = defaultdict[str, list[Record]](list), set[tuple[str, str]]()
+        self.orders: dict[str, list[str]] = {}  # charter that has been looked at -> points as its runs list them
+        self.policy: Node | None = None  # who must have cosigned the checkpoint
         self.calendar: dict[str, list[tuple[int, int]]] = {}  # charter, day, start, end -> bands from instants on
 
     def log(self, key: str, last: str) -> None:
-        """Checks key, signature, inclusion of every entry, and growth from earlier checkpoints."""
-        rows = self.top["entries"].items()
+        rows, keys = self.top["entries"].items(), list[tuple[int, Node]]()  # keys: (from which entry on, key)
         for row in rows:
+            own = ["opened", "salt"] * (isinstance(row.value, dict) and "opened" in row.value)
+            row.only("seq", "document", "proof", *own)
             entry = parse(row["document"].text().encode(), f"entry {row['seq'].whole()}")
+            if own:  # a member's own: the log holds its salted hash only
+                data, sealed = row["opened"].text().encode(), entry["body"]["sealed"]
+                sealed.same({"v": 1, "sha256": sha256(row["salt"].bytes(32) + data).hexdigest()}, entry.place)
+                cast("dict[str, Json]", entry.value)["body"] = parse(data, entry.place).value
             version, kind, body = entry["v"].whole(), entry["kind"].text(), entry["body"]
             entry.need(version == 1, f"has version {version}; this verifier knows 1")
             of = body["period"] if kind == "bill" else body["day"] if kind.endswith(".day") else entry["id"]
@@ -317,169 +167,273 @@ class Bundle:
             name = (kind, "" if kind == "genesis" else of.text(), who)
             entry.need(entry["state"].text() == "posted" and name not in self.entries, "stands there twice or undone")
             self.entries[name] = entry
+            if kind == "log.key":  # each key is handed over by the one before
+                handed = open_note(body["handover"], keys[-1][1])
+                check(handed == f"log key\n{body['key'].text()}", entry.place, "hands over another key")
+            keys += [(row["seq"].whole() or -1, body["key"])] if kind in ("genesis", "log.key") else []
         genesis = self.entry("genesis")["body"]
-        published = genesis["key"].text()
-        check(key in ("", published), "log key", f"you expect {key}, the log says {published}")
+        published, names = keys[-1][1].text(), [name.text() for _, name in keys]
+        check(not key or key in names, "log key", f"you expect {key}, the log says {published}")
         self.lines.append(["log key", published + ("" if key else " (compare it with the published one)")])
-        head = open_checkpoint(self.top["checkpoint"], genesis["key"])
+        head = open_checkpoint(self.top["checkpoint"], keys)
         genesis["origin"].same(head[0], "log name")
         self.lines.append(["checkpoint", f"signed: {head[1]} entries"])
         for row, entry in zip(rows, self.entries.values(), strict=True):
             seq, leaf = row["seq"].whole(), tree_hash(row["document"].text().encode())
-            root = climb(seq, head[1], leaf, row["proof"].proof())[1]
+            root = climb(seq, head[1], leaf, [part.bytes(32) for part in row["proof"].items()])[1]
             check(root == head[2], f"{entry.place} {entry['kind'].text()}", "is not in the signed tree")
         self.lines.append(["entries", f"{len(rows)} entries are in the signed tree"])
+        policies = [
+            (row, self.entries[name]["body"])
+            for row, name in zip(rows, self.entries, strict=True)
+            if name[0] == "log.policy" and row["seq"].whole() < head[1]
+        ]
+        self.policy = policies[-1][1] if policies else None
         if last:
-            kept, part = open_checkpoint(Node(last, "last checkpoint"), genesis["key"]), self.top["consistency"]
+            kept, part = open_checkpoint(Node(last, "last checkpoint"), keys), self.top["consistency"]
             proven = kept[1] == head[1] or (part.value is not None and part["size"].whole() == kept[1])
             self.top.need(proven, f"holds no proof from the {kept[1]} entries that you kept")
-            grew = grown(kept, head, [] if kept[1] == head[1] else part["proof"].proof())
+            grew = grown(kept, head, [] if kept[1] == head[1] else [one.bytes(32) for one in part["proof"].items()])
             check(grew, "last checkpoint", f"the log no longer begins with the {kept[1]} entries that it showed you")
             self.lines.append(["last checkpoint", f"the log has only grown since its {kept[1]} entries"])
 
+    def cosignatures(self) -> None:  # last: what they miss speaks of who has seen the log, not of the bill
+        if self.policy is not None and (signed := judge_policy(self.top["checkpoint"], self.policy)):
+            self.lines.append(["cosigned", "by " + ", ".join(signed)])
+
     def entry(self, kind: str, of: str = "", member: str = "") -> Node:
-        """Returns an entry of the bundle."""
         self.top.need((kind, of, member) in self.entries, f"has no entry {kind} {of} {member}".rstrip())
         return self.entries[kind, of, member]
 
     def records(self) -> None:
-        """Reads all records; each must be among those with which its day was settled, and none may be missing."""
-        series, left = self.top["records"], 0
-        for point in cast("dict[str, Json]", series.value):
-            rows = [cast("list[int]", row.value) for row in series[point]["rows"].items()]
-            fits = all([*map(type, row)] == 7 * [int] + 2 * [str] and max(map(abs, row[:7])) < 2**53 for row in rows)
-            series[point].need(fits, "holds a row that is not a record")
+        series, left, types = self.top["records"], 0, 7 * [int] + 2 * [str]
+        series.need(isinstance(series.value, dict), "is not understood")
+        for point in sorted(cast("dict[str, Json]", series.value)):
+            series[point].only("commodity", "rows")
+            rows = cast("list[list[int]]", [row.value for row in series[point]["rows"].items()])
+            right = {*map(type, rows)} <= {list} and {*map(len, rows)} <= {9}
+            columns = [*zip(*rows, strict=True)] if right else []
+            right = right and [{*map(type, column)} for column in columns] == [{one} for one in types[: 9 * bool(rows)]]
+            right = right and all(word.isascii() and word.isidentifier() for word in map(str, {*sum(columns[7:], ())}))
+            series[point].need(right, "holds a row that is not a record")
             self.known[point] = sorted(Record._make(row) for row in rows if row[0] % SLOT_MS == 0)
             left += len(rows)
+        for (kind, _, _), entry in self.entries.items():
+            body = entry["body"]
+            if kind == "meter.replaced":
+                step = [[end.whole() for end in body[key].items(2)] for key in ("closing", "opening")]
+                self.steps[body["usage_point"].text()][body["epoch"].whole()] = step
+            for point in body["usage_points"].items() if kind == "clock.set" else ():
+                clock = body["at"].whole(), body["error_ms"].whole(), body["drift_ppm"].whole()
+                self.clocks[point.text()].append(clock)
+            self.gateways |= {(body["node"].text(), body["key"].text())} if kind == "gateway.key" else set()
         for (kind, name, _), entry in self.entries.items():
-            for item in entry["body"]["inputs"].items() if kind == "settle.day" else ():
-                point, what = item.items(3)[0].text(), f"records {item.items(3)[0].text()} {name}"
-                start, end = entry["body"]["start"].whole(), entry["body"]["end"].whole()
-                kept = [record for record in self.known.get(point, []) if start <= record.start < end]
-                root = root_of([record.leaf(point, series[point]["commodity"].text()) for record in kept])
+            body = entry["body"]
+            for item in body["inputs"].items() if kind == "settle.day" else ():
+                point, known = item.items(3)[0].text(), self.known[item.items(3)[0].text()]
+                low, high = (bisect_left(known, (body[key].whole(),)) for key in ("start", "end"))
+                kept, what, unit = known[low:high], f"records {point} {name}", series[point] if low < high else series
+                root = root_of([record_leaf(record, point, unit["commodity"].text()) for record in kept])
                 item.same([point, len(kept), root.hex()], what)
                 left -= len(kept)
-                text = f", registers {kept[0][3:7:2]} to {kept[-1][4:7:2]}" if kept else ""
-                self.lines.append([what, f"{len(kept)} records{text}"])
+                registers = f", registers {kept[0][3:7:2]} to {kept[-1][4:7:2]}" if kept else ""
+                self.lines.append([what, f"{len(kept)} records{registers}"])
         series.need(left == 0, "holds some of no settled day")
 
     def bill(self) -> None:
-        """Recomputes the whole bill."""
         bill = self.entry("bill", self.period, self.member)
-        body, charter, lines, held, end, exact = bill["body"], bill, Lines(), list[Json](), 0, 0
-        for name in body["days"].texts():
+        body, charter, held, end, exact = bill["body"], bill, list[Json](), 0, 0
+        lines, periods = (
+            dict[tuple[str, str, int], int](),
+            dict[int, Period](),
+        )  # periods: of voted charters, by version
+        for name in [item.text() for item in body["days"].items()]:
             day = self.day(name)
             charter, week = day.rules["charter"], "{}-W{:02d}".format(*date.fromisoformat(name).isocalendar())
-            fits = self.period in (name, name[:7], week) and end in (0, day.start)
-            check(fits, f"day {name}", "is not of this period")
-            end = day.end
-            held += [[name, point] for point in (self.settle(day, lines) if day.member.value else [])]
+            check(self.period in (name, name[:7], week) and end in (0, day.start), name, "is not of this period")
+            end, version = day.end, charter["version"].whole()
+            points, own, made = self.settle(day) if day.terms.member else ([], None, [])
+            held += [[name, point] for point in points]
+            add(lines, made)
+            if "clauses" in day.terms.charter:
+                if version not in periods:
+                    digest = sha256(encode(charter["clauses"].value)).hexdigest()
+                    self.lines.append([f"charter {name}", f"by vote {day.rules['vote'].text()}, hash {digest}"])
+                periods.setdefault(version, Period()).add(day.terms, cast("Row", day.run.value), own)
+        for version, period in periods.items():
+            add(lines, period.lines(last=version == charter["version"].whole()))
         currency, digits, stated = charter["currency"].text(), charter["minor_digits"].whole(), body["lines"].items()
         for at, ((text, unit, price), quantity) in enumerate(lines.items()):
-            wanted: Json = {"text": text, "quantity": str(quantity), "unit": unit, "price": str(price)}
+            wanted = line_of(text, unit, price, quantity)
             (stated[at] if at < len(stated) else Node(None, body.place)).same(wanted, f"line {text}")
-            places, name, scale = (9, "kWh", 1) if unit == "uWh" else (6, "m3", 1_000)
+            places, name, scale = UNITS.get(unit, (0, unit, 10**9))
             exact += quantity * price * scale
-            words = f"{decimal(quantity, places)} {name} x {decimal(price, 6)} {currency}/{name}"
-            self.lines.append([f"line {text}", f"{words} = {decimal(quantity * price * scale, 15)} {currency}"])
+            words = f"{decimal(quantity, places, 2 * (places > 0))} {name} x {decimal(price, 6)} {currency}/{name} = "
+            amount = f"{decimal(quantity * price * scale, 15)} {currency}"
+            self.lines.append([f"line {text}", words * (unit != "amount") + amount])
         check(len(stated) == len(lines), "lines", f"recomputed {len(lines)}, the ledger says {len(stated)}")
         amount = round(Fraction(exact, 10 ** (15 - digits)))  # half to even
-        body["exact"].same(str(exact), "exact")
-        body["amount"].same(str(amount), "amount")
-        body["held"].same(held, "held")
+        for key, value in (("exact", str(exact)), ("amount", str(amount)), ("held", held)):
+            body[key].same(value, key)
         moved = ((f"member:{self.member}:owes", amount), ("community:billed", -amount))
         bill["postings"].same([[who, f"money:{currency}", str(part)] for who, part in moved if part], "postings")
         self.lines.append(["amount", f"{decimal(amount, digits, digits)} {currency} (exact {decimal(exact, 15)})"])
-        rest = {key: value for key, value in cast("dict[str, Json]", self.top.value).items() if key != "sha256"}
-        self.top["sha256"].same(sha256(encode(rest)).hexdigest(), "bundle")  # what nothing above needed is undamaged
+        rest = sha256(self.data[: -len(',"sha256":""}') - 64] + b"}")  # its last part; what nothing needed is undamaged
+        self.top["sha256"].same(rest.hexdigest(), "bundle")
 
-    def day(self, name: str) -> Day:
-        """Returns a day by the charter that settled it and that charter's tariff table."""
+    def day(self, name: str) -> Day:  # by the charter that settled it and that charter's tariff table
         run = self.entry("run.day", name)["body"]
         rules = self.entry("charter", run["charter"].text())["body"]
-        ids = [rules["charter"][key].text() for key in ("sharing", "rounding")]
-        rules.need(ids == ["proportional", "half-even-per-bill"], f"has rules unknown to this verifier: {ids}")
-        member = next((m for m in rules["members"].items() if m["id"].text() == self.member), Node(None, "member"))
+        run.need(fits(run.value, atoll_clauses.RUN_FORM), "has no totals of each slot")
+        own, members = (cast("Any", rules[key].value) for key in ("charter", "members"))
+        if run["charter"].text() not in self.orders:
+            rules.need(fits(rules.value, atoll_clauses.IDS), "names no rules")
+            ids = atoll_clauses.unknown(own)
+            rules.need(not ids, f"has rules unknown to this verifier: {ids}")
+            rules.need(fits(rules.value, atoll_clauses.RULES_FORM), "is not a charter as this verifier knows it")
+            other = atoll_clauses.contradicted(own, members)
+            check(not other, f"charter of {name}", f"its {other} is not what was voted for")
+            grid = rules["grid_point"].text()
+            energy, water = ([point for m in members for point in m[key]] for key in ("usage_points", "water_points"))
+            self.orders[run["charter"].text()] = [*energy, *[grid] * bool(grid), *water]
+        member = Node(next((m for m in members if m["id"] == self.member), None), "member")
         settled = run if member.value is None else self.entry("settle.day", name, self.member)["body"]
         start, end = run["start"].whole(), run["end"].whole()
         for key in ("start", "end", "charter"):
             settled[key].same(run[key].value, f"day {name}")
         for body in [e["body"] for key, e in self.entries.items() if key[0] == "charter.table" and not self.calendar]:
-            days = [cast("list[Json]", row.value) for row in body["table"]["days"].items()]
-            changes = [(row.items(2)[0].whole(), row.items(2)[1].whole()) for row in body["table"]["changes"].items()]
-            ends = [*(row[1] for row in days[1:]), body["table"]["end"].whole()]
-            names = [str([body["charter"].value, *row, end]) for row, end in zip(days, ends, strict=True)]
-            self.calendar |= dict.fromkeys(names, changes)
-        changes = self.calendar.get(str([run["charter"].value, name, start, end]), [])
-        member.need(bool(changes), f"has no tariff table of {name} in the bundle")
-        bands = [changes[bisect_right(changes, (at, 99)) - 1][1] for at in range(start, end, SLOT_MS)]
-        return Day(name, start, end, bands, rules, member, run, settled)
+            table = cast("Any", body["table"].value)
+            right = fits(table, atoll_clauses.TABLE_FORM) and all(
+                a < b for (a, _), (b, _) in pairwise(table["changes"])
+            )
+            body.need(right, "is not a tariff table")
+            for row, close in zip(table["days"], [*(row[1] for row in table["days"][1:]), table["end"]], strict=True):
+                self.calendar.setdefault(str([body["charter"].text(), *row, close]), table["changes"])
+        changes = self.calendar.get(str([run["charter"].text(), name, start, end]), [])
+        member.need(bool(changes) and changes[0][0] <= start, f"has no tariff table of {name} in the bundle")
+        bands = [changes[bisect_right(changes, at, key=itemgetter(0)) - 1][1] for at in range(start, end, SLOT_MS)]
+        return Day(name, start, end, Terms(own, members, cast("Any", member.value), bands, start), rules, run, settled)
 
-    def settle(self, day: Day, lines: Lines) -> list[str]:
-        """Recomputes one day from records and public totals; adds its lines, returns the points held back."""
-        names = day.member["usage_points"].texts() + day.member["water_points"].texts()
-        points: dict[str, PointDay] = {}
-        members, grid = day.rules["members"].items(), day.rules["grid_point"].text()
-        order = [point for member in members for point in member["usage_points"].texts()] + [grid] * bool(grid)
-        order += [point for member in members for point in member["water_points"].texts()]
+    def settle(
+        self, day: Day
+    ) -> tuple[list[str], Quantities, list[Line]]:  # the points held back, the day and its lines
+        own, water = (cast("list[str]", day.terms.member[key]) for key in ("usage_points", "water_points"))
+        names, points = [*own, *water], dict[str, PointDay]()
+        order = self.orders[day.run["charter"].text()]
         for name, stated in zip(names, day.settled["inputs"].items(len(names)), strict=True):
-            points[name] = point_day(day, self.known.get(name, []))
-            proof, leaf = self.top["inputs"][day.name][name].proof(), tree_hash(encode(stated.value))
-            root = climb(order.index(name), len(order), leaf, proof)[1].hex()
+            about = self.known[name], self.steps[name], self.clocks[name]
+            points[name] = point_day(day, *about, contradicted=self.signed(day, name))
+            proof, leaf = self.top["inputs"][day.name][name].items(), tree_hash(encode(stated.value))
+            root = climb(order.index(name), len(order), leaf, [part.bytes(32) for part in proof])[1].hex()
             check(root == day.run["input_root"].text(), f"records {name} {day.name}", "are not in the public run")
         held = [name for name in names if points[name][3]]
-        q, outside = share(day, points)
+        q, outside, lines = self.share(day, [points[name] for name in own], [points[name] for name in water])
         day.settled["quantities"]["outside"].same([str(part) for part in outside], f"outside {day.name}")
-        for key, value in q.items():
+        for key, value in q._asdict().items():
             day.settled["quantities"][key].same(str(value), f"{key} {day.name}")
         day.settled["held"].same([[name, points[name][3]] for name in held], f"held {day.name}")
-        day.settled["estimated"].same(sum(point[2] for point in points.values()), f"estimated {day.name}")
-        text = f"used {decimal(q['from_local'] + q['from_outside'], 9)} kWh, {decimal(q['from_local'], 9)} of it local"
-        text += f"; gave {decimal(q['sold'] + q['exported'], 9)} kWh; {len(held)} meters held back"
+        ways = [(name, way, n) for name in names for way in WAYS if (n := points[name][2].count(way))]
+        day.settled["estimated"].same(sum(n for _, way, n in ways if way != "marked"), f"estimated {day.name}")
+        if {way for _, way, _ in ways} & {"clock", "marked"}:
+            day.settled["methods"].same(ways, f"methods {day.name}")
+        text = f"used {decimal(q.from_local + q.from_outside, 9)} kWh, {decimal(q.from_local, 9)} of it local"
+        text += f"; gave {decimal(q.sold + q.exported, 9)} kWh; {len(held)} meters held back"
         self.lines.append([f"day {day.name}", text])
-        charter, bands = day.rules["charter"], zip(day.rules["charter"]["bands"].items(), outside, strict=True)
-        made = [
-            ("lifeline energy", "uWh", charter["lifeline_price"].whole(), q["lifeline"]),
-            ("energy from the community", "uWh", charter["local_price"].whole(), q["local"]),
-            *(
-                (f"energy from outside, {b['name'].text()}", "uWh", b["import_price"].whole(), part)
-                for b, part in bands
-            ),
-            ("energy sold to the community", "uWh", -charter["local_price"].whole(), q["sold"]),
-            ("energy sold to the outside", "uWh", -charter["export_price"].whole(), q["exported"]),
-            ("lifeline water", "mL", charter["lifeline_water_price"].whole(), q["water_lifeline"]),
-            ("water", "mL", charter["water_price"].whole(), q["water"]),
-        ]
-        for text, unit, price, quantity in made:
-            if quantity:
-                lines[text, unit, price] = lines.get((text, unit, price), 0) + quantity
-        return held
+        return held, q, lines
+
+    def share(self, day: Day, own: list[PointDay], water: list[PointDay]) -> tuple[Quantities, list[int], list[Line]]:
+        run, slots = cast("Any", day.run.value), len(day.terms.bands)
+        day.run.need(len(run["taken"]) == len(run["given"]) == slots, "has no totals of each slot")
+        tooks, gaves = ([*map(sum, zip(*(p[at] for p in own), strict=True))] or [0] * slots for at in (0, 1))
+        for slot, (took, gave) in enumerate(zip(tooks, gaves, strict=True)):
+            less = took > run["taken"][slot] or gave > run["given"][slot]
+            check(not less, f"totals {day.name}", f"slot {slot} is below your own part")
+        near, sold, shared = atoll_clauses.shares(day.terms, run, tooks, gaves)
+        used = sum(sum(point[0]) for point in water)
+        q, outside, lines = atoll_clauses.settled(day.terms, run, tooks, gaves, used, near, sold)
+        if "clauses" in day.terms.charter:
+            day.run["public"]["shared"].same([str(part) for part in shared], f"shared {day.name}")
+            day.settled["lines"].same([line_of(*line) for line in lines], f"lines {day.name}")
+            came = [entry for (kind, _, _), entry in self.entries.items() if kind == "delivery"]
+            came = [entry for entry in came if day.start <= entry["at"].whole() < day.end]
+            came = [entry for entry in came if entry["body"]["state"].value == "done"]
+            mine = [entry for entry in came if entry["body"]["member"].value == self.member]
+            lines += atoll_clauses.pieces(day.terms, {"delivery": len(mine)})
+        return q, outside, lines
+
+    def signed(self, day: Day, point: str) -> bool:  # whether what a gateway signed contradicts the records
+        if "ocmf" in self.parts:
+            self.top["ocmf"].need(fits(self.top["ocmf"].value, OCMF_FORM), "holds no signed texts")
+        texts = cast("dict[str, list[list[str]]]", self.top["ocmf"].value if "ocmf" in self.parts else {})
+        wrong, signed = False, texts.get(point, [])
+        kept = [record for record in self.known[point] if day.start <= record.start < day.end] if signed else []
+        for node, key, text in signed:
+            opened, seen = opened_text(text), set[Record]()
+            self.top["ocmf"].need(opened is not None, f"holds what cannot be read of {point}")
+            payload, said, seal = cast("tuple[str, Any, Any]", opened)
+            at, epoch, page, took, gave = (said["XS"], said["UE"], said["XP"], *(end["RV"] for end in said["RD"][:2]))
+            if at >= day.end or at + len(said["XQ"]) * SLOT_MS <= day.start:
+                continue
+            right = (said.get("GS"), said.get("UP"), seal.get("SA", OCMF)) == (node, point, OCMF)
+            self.top["ocmf"].need(right and (node, key) in self.gateways, f"holds what cannot be checked of {point}")
+            columns = said["XI"], said.get("XE", repeat(0)), said["XQ"], said["XC"]
+            for i, e, quality, clock in zip(*columns, strict=False):
+                words = QUALITIES[quality], CLOCKS[clock]
+                seen.add(Record(at, epoch, page + len(seen), took, took + i, gave, gave + e, *words))
+                at, took, gave = at + SLOT_MS, took + i, gave + e
+            own = {record for record in kept if record.epoch == epoch and said["XS"] <= record.start < at}
+            try:
+                public = cast("ec.EllipticCurvePublicKey", serialization.load_der_public_key(bytes.fromhex(key)))
+                public.verify(bytes.fromhex(seal["SD"]), payload.encode(), ec.ECDSA(hashes.SHA256()))
+                wrong = wrong or not own <= seen
+            except InvalidSignature:
+                wrong = True
+            self.lines.append([f"signed {point} {day.name}", f"{len(own)} intervals, by {node}"])
+        return wrong
 
 
-def judge(data: bytes, key: str = "", last: str = "") -> dict[str, Json]:
-    """Returns the report on a bundle; `key` and `last` are what the household knows from elsewhere."""
-    lines: list[Json] = []
-    found = ("ok", "", "")
+def number(text: str) -> float:  # 1.0 is 1
+    value = float(text)
+    return int(value) if value.is_integer() else value
+
+
+def opened_text(text: str) -> tuple[str, Any, Any] | None:  # an OCMF text's payload and what it and its seal say
+    try:
+        _, payload, sealed = text.split("|")
+        said, seal = (json.loads(part, parse_float=number, parse_constant=int) for part in (payload, sealed))
+        numbers = [said["XS"], said["UE"], said["XP"], *said["XI"], *said.get("XE", [])]
+        numbers += [said["RD"][at]["RV"] for at in (0, 1)]
+        whole = all(type(one) is int and abs(one) < 2**53 for one in numbers)
+        long = {len(said[key]) for key in ("XI", "XE", "XQ", "XC") if key in said}
+        letters = set(said["XQ"]) <= QUALITIES.keys() and set(said["XC"]) <= CLOCKS.keys()
+        letters = letters and type(said["XQ"]) is type(said["XC"]) is str
+        right = whole and letters and len(long) == 1 and re.fullmatch("([0-9a-f]{2})+", seal["SD"])
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
+    return (payload, said, seal) if right else None
+
+
+def judge(data: bytes, key: str = "", last: str = "") -> dict[str, Json]:  # key, last: known from elsewhere
+    lines, found = list[Json](), ("ok", "", "")
     try:
         bundle = Bundle(data, lines)
         bundle.log(key, last)
         bundle.records()
         bundle.bill()
+        bundle.cosignatures()
     except Found as stop:
         found = stop.args
-    except (ValueError, LookupError, ArithmeticError, TypeError):
+    except (ValueError, LookupError, ArithmeticError, TypeError, AttributeError):
         found = ("cannot judge", "bundle", "is not understood")
-    verdict, where, message = map(str, found)
-    return {"schema": 1, "verdict": verdict, "where": where, "message": message, "lines": lines}
+    return {"schema": 1, "verdict": str(found[0]), "where": str(found[1]), "message": str(found[2]), "lines": lines}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Judges one file and returns the exit code."""
     parser = argparse.ArgumentParser(description="Recompute one bill. Exit code 0: ok, 1: differs, 2: cannot judge.")
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--key", default="", help="the log's public key, as published (name+id+base64)")
-    parser.add_argument("--last", type=Path, help="the checkpoint that you kept last time")
-    parser.add_argument("--keep", type=Path, help="write the checkpoint here if all is right, for next time")
+    for name, words in (("--last", "you kept last time"), ("--keep", "to write here if all is right, for next time")):
+        parser.add_argument(name, type=Path, help=f"the checkpoint that {words}")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
     try:
@@ -488,10 +442,9 @@ def main(arguments: list[str] | None = None) -> int:
         if options.keep and report["verdict"] == "ok":
             options.keep.write_text(json.loads(data)["checkpoint"], encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        report = judge(b"")
-        report["where"], report["message"] = "file", str(error)
-    words = [f"{what}: {text}" for what, text in cast("list[list[str]]", report["lines"])]
-    words.append(f"{str(report['verdict']).upper()} {report['where']}: {report['message']}".rstrip(" :"))
+        report = judge(b"") | {"where": "file", "message": str(error)}
+    end = f"{str(report['verdict']).upper()} {report['where']}: {report['message']}".rstrip(" :")
+    words = [*(f"{what}: {text}" for what, text in cast("list[list[str]]", report["lines"])), end]
     print(json.dumps(report, indent=2, ensure_ascii=False) if options.json else "\n".join(words))
     return ("ok", "differs", "cannot judge").index(str(report["verdict"]))
 

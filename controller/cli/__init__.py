@@ -9,25 +9,62 @@ from importlib import import_module
 import click
 
 from controller.cli.errors import ExitCode
+from controller.cli.output import leave_with_the_reader
 
 VERBS: dict[str, str] = {
     "demo": "Set up and run the village on this machine, with simulated devices.",
     "run": "Run hub, gateway or both for a site (the production start).",
+    "kit": "Build a folder that installs Atoll where no internet is, and check one.",
+    "upgrade": "Install a kit over what runs; undone by itself unless it is well.",
+    "rollback": "Make the previous release the one in force again.",
+    "takeover": "Make this gateway's machine the hub from the last backup.",
+    "time": "Say what this machine's clock is worth; set it by hand in two steps.",
+    "service": "Run Atoll as services of this machine: install, uninstall, status.",
     "simulate": "Live through days of a site on virtual time and report.",
+    "init": "Ask for the least and write a first site file.",
     "check": "Check a site file and print every problem at once.",
+    "config": "Change the site file so that a mistake undoes itself.",
     "status": "Print what the Now page shows.",
+    "plan": "Print the plan in force as a picture and a table.",
+    "forecast": "Print what load, sun and water are expected to be, and by whom.",
+    "water": "Make the table of a pressure zone (EPANET), and look at it.",
+    "why": "Print why a plan, a bill, an entry or a refusal is as it is.",
+    "storm": "Declare a storm; how long the lifelines last and who gets what.",
     "hold": "Hold a device at a value for a while, with a reason.",
     "release": "End a hold before it expires.",
+    "operate": "Open or close a breaker at its gateway, in two steps.",
+    "lockout": "Put a lock-out tag on a device, at its gateway.",
+    "unlock": "Take your lock-out tag off.",
+    "reset": "Let a latched interlock go, at its gateway.",
+    "pins": "Print the 40-pin header: who uses which pin.",
     "ack": "Acknowledge an alarm.",
     "ledger": "Show or verify the ledger of a data directory.",
-    "charter": "Check a charter, or replay recorded months under two.",
+    "meter": "Join a new meter to the one it replaced, by both registers.",
+    "clock": "State how far a meter's clock may be off.",
+    "pay": "Book a payment, import a bank's file, print a receipt.",
+    "statement": "Print a member's year: bills, payments, energy and water.",
+    "treasury": "Budgets, spending with approvals, arrears, closing a period.",
+    "charter": "Check a charter, or settle recorded days under two.",
+    "vote": "Vote on a charter with signed ballots, and count.",
+    "fairness": "Publish who got what in a quarter, by tier and tariff group.",
     "bill": "Write a bill with all that its owner needs to recompute it.",
     "scan": "Find the devices on a bus.",
     "read": "Read a device, at the bus or from the hub.",
     "write": "Set a point for a while, with a reason.",
+    "device": "Add, test and replace devices of a site file.",
+    "commission": "Put a device into service: E-stop, known values, a signed record.",
+    "access": "Say who may use the broker; hand out and renew passwords.",
     "profiles": "List, check and begin the register maps of products.",
+    "doctor": "Check this machine, its buses, data and backups.",
+    "backup": "Copy a data directory consistently while it runs.",
+    "restore": "Put a backup in the place of a data directory.",
+    "support": "Collect what a helper needs to see, people left out.",
+    "completion": "Print the completion script of a shell.",
     "help": "Explain an error code, offline.",
     "witness": "Cosign the checkpoints of other communities' ledgers.",
+    "member": "Note who joins or leaves; give out a member's data, or erase them.",
+    "key": "Make a key file, and sign approvals and ballots with it.",
+    "drone": "Fly a MAVLink drone as a vehicle of the hub, or say what keeps it down.",
     "fleet": "Run the simulated devices alone, on real wires.",
     "test": "Install the test tools and run every test.",
     "lint": "Run every static check.",
@@ -80,6 +117,7 @@ def atoll() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and ends the process with its exit code."""
+    leave_with_the_reader()
     sys.exit(exit_code(arguments))
 
 

@@ -1,4 +1,4 @@
-"""`atoll bill export|list`: the bundle with which a household recomputes its own bill; never writes the ledger."""
+"""`atoll bill export|print|list`: the bundle that recomputes a bill, and the bill on paper; never writes the ledger."""
 
 from __future__ import annotations
 
@@ -28,18 +28,56 @@ def bill() -> None:
     type=click.Path(path_type=Path, exists=True),
     help="A checkpoint kept earlier: proves that the log grew from it.",
 )
-def export(member: str, period: str, data_dir: Path, output: Path, since: Path | None) -> None:
+@click.option("--with-verifier", is_flag=True, help="Also write the program that judges it, beside it: one file.")
+def export(*, member: str, period: str, data_dir: Path, output: Path, since: Path | None, with_verifier: bool) -> None:
     """Write MEMBER's bill of PERIOD (2026-06-02, 2026-W23 or 2026-06) with all it needs to be recomputed.
 
     Judge it with `python verifier/atoll_verify.py FILE`, or drop it on `verifier/verify.html`.
     """
-    from controller.cli.ledger import ledger_file
+    from controller.shell.verifier_file import NAME, write_verifier
+
+    bundle = _bundle(data_dir, member, period, since)
+    _write(output, bundle)
+    click.echo(f"{output}: the bill of {member} for {period}, {len(bundle)} bytes")
+    if with_verifier:
+        program = output.with_name(NAME)
+        try:
+            write_verifier(program)
+        except OSError as error:
+            raise Refusal(f"{program} cannot be written: {error}", ExitCode.CONFIG) from error
+        click.echo(f"{program}: judges it: python {program} {output} (needs the package `cryptography`)")
+
+
+@bill.command(name="print")
+@click.argument("member")
+@click.argument("period")
+@DATA_DIR
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The HTML page to write.")
+@click.option("--name", default="", help="The name to print, if not the member's id alone.")
+def print_(member: str, period: str, data_dir: Path, output: Path, name: str) -> None:
+    """Write MEMBER's bill of PERIOD as a page to print, with a QR code of its proof."""
+    from controller.shell.bill_paper import paper_bill
+
+    page = paper_bill(_bundle(data_dir, member, period, None), name)
+    _write(output, page.encode())
+    click.echo(f"{output}: the bill of {member} for {period}, to be printed from any browser")
+
+
+def _write(output: Path, data: bytes) -> None:
+    try:
+        output.write_bytes(data)
+    except OSError as error:
+        raise Refusal(f"{output} cannot be written: {error.strerror}", ExitCode.CONFIG) from error
+
+
+def _bundle(data_dir: Path, member: str, period: str, since: Path | None) -> bytes:
+    from controller.cli.remote import ledger_file
     from controller.shell.bill_export import ForeignCheckpoint, NoSuchBill, NotSignedYet, export_bill
     from controller.store.ledger_file import NotALedger
 
     path = ledger_file(data_dir)
     try:
-        bundle = export_bill(path, member, period, "" if since is None else since.read_text())
+        return export_bill(path, member, period, "" if since is None else since.read_text())
     except NoSuchBill as error:
         hint = f"atoll bill list --data-dir {data_dir} names the bills that stand"
         raise Refusal(str(error), hint=hint) from error
@@ -49,27 +87,22 @@ def export(member: str, period: str, data_dir: Path, output: Path, since: Path |
         raise Refusal(f"{since}: {error}", ExitCode.CONFIG) from error
     except NotALedger as error:
         raise Refusal(str(error), hint=f"atoll ledger verify {data_dir} says more") from error
-    try:
-        output.write_bytes(bundle)
-    except OSError as error:
-        raise Refusal(f"{output} cannot be written: {error.strerror}", ExitCode.CONFIG) from error
-    click.echo(f"{output}: the bill of {member} for {period}, {len(bundle)} bytes")
 
 
 @bill.command(name="list")
 @click.option("--member", default="", metavar="MEMBER", help="Only this member's.")
 @DATA_DIR
 def list_(member: str, data_dir: Path) -> None:
-    """List the bills that stand, oldest first."""
-    from controller.cli.ledger import ledger_file
-    from controller.shell.bill_export import list_bills
+    """List the bills that stand, oldest first, with the run that made them (SF, R1, ...: docs/terms.md)."""
+    from controller.cli.remote import ledger_file
+    from controller.shell.bill_export import bills_with_runs
     from controller.store.ledger_file import NotALedger
 
     try:
-        found = list_bills(ledger_file(data_dir), member)
+        found = bills_with_runs(ledger_file(data_dir), member)
     except NotALedger as error:
         raise Refusal(str(error), hint=f"atoll ledger verify {data_dir} says more") from error
-    for who, period in found:
-        click.echo(f"{period}  {who}")
+    for who, period, run in found:
+        click.echo(f"{period}  {run:<2}  {who}")
     if not found:
         raise Refusal(f"no bill {'of ' + repr(member) if member else ''} stands yet".replace("  ", " "))

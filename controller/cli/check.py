@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from controller.cli.errors import ExitCode, Refusal
 
+if TYPE_CHECKING:
+    from controller.site_problems import Problem
+
+ROUNDS = 3
+
 
 @click.command()
 @click.argument("site", required=False, type=click.Path(path_type=Path))
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of site files (keys, units, ranges) and stop.")
+@click.option(
+    "--fix", is_flag=True, help="Write the proposals into the file, shown as a diff; SITE.before-fix is kept."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def check(site: Path | None, schema: bool, as_json: bool) -> None:
+def check(site: Path | None, *, schema: bool, fix: bool, as_json: bool) -> None:
     """Check a site file and print every problem at once; exit 0 sound, 3 not."""
     from controller.site import check as check_site
     from controller.site import json_schema
@@ -24,7 +35,12 @@ def check(site: Path | None, schema: bool, as_json: bool) -> None:
         return
     if site is None:
         raise Refusal("which site file?", ExitCode.USAGE, hint="atoll check examples/village/site.toml")
-    found, problems = check_site(read_text(site), str(site))
+    text = read_text(site)
+    found, problems = check_site(text, str(site))
+    proposed = proposal(text, str(site), problems)
+    if fix and proposed != text:
+        _write(site, text, proposed, as_json)
+        found, problems = check_site(proposed, str(site))
     if as_json:
         rows = [
             {
@@ -38,18 +54,53 @@ def check(site: Path | None, schema: bool, as_json: bool) -> None:
             }
             for problem in problems
         ]
-        click.echo(json.dumps({"schema": 1, "ok": not problems, "problems": rows}, indent=2))
+        proposals = difference(text, proposed, site.name)
+        click.echo(json.dumps({"schema": 1, "ok": not problems, "problems": rows, "proposal": proposals}, indent=2))
     else:
         for problem in problems:
             click.echo(str(problem))
     if problems:
         if not as_json:
-            click.echo(f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in {site}")
-        raise SystemExit(int(ExitCode.CONFIG))
+            hint = "" if fix or proposed == text else f"; `atoll check {site} --fix` writes the nearest that is allowed"
+            click.echo(f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in {site}{hint}")
+        click.get_current_context().exit(int(ExitCode.CONFIG))
     if found is not None and not as_json:
         click.echo(
             f"{site} is sound: {len(found.devices)} devices, {len(found.members)} members, {len(found.jobs)} jobs"
         )
+
+
+def proposal(text: str, file: str, problems: Sequence[Problem]) -> str:
+    """Returns the text with a proposal for every problem, checked again a few times, as mending may uncover others."""
+    from controller.site import check as check_site
+    from controller.site_repair import repaired
+
+    for _ in range(ROUNDS):
+        if not problems:
+            break
+        text = repaired(text, problems)
+        problems = check_site(text, file)[1]
+    return text
+
+
+def difference(before: str, after: str, name: str) -> str:
+    """Returns a unified diff, empty where nothing changed."""
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), name, f"{name} (new)", lineterm="", n=2)
+    return "\n".join(lines)
+
+
+def _write(site: Path, before: str, after: str, as_json: bool) -> None:
+    from devices.shell.run_clock import write_whole
+
+    kept = site.with_name(site.name + ".before-fix")
+    try:
+        write_whole(kept, before)
+        write_whole(site, after)
+    except OSError as error:
+        raise Refusal(f"{site} cannot be written: {error.strerror}", ExitCode.CONFIG) from error
+    if not as_json:
+        click.echo(difference(before, after, site.name))
+        click.echo(f"{site}: mended as far as it goes; look at each line. What it was: {kept}")
 
 
 def read_text(path: Path) -> str:

@@ -13,6 +13,11 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 def commit() -> str:
     """Returns the short commit id, with `+` where tracked files differ from it; empty outside a git checkout."""
+    from controller.shell.kit import release_of
+
+    release = release_of(ROOT)
+    if release:
+        return release.rpartition("-")[2]
     identity = _git("rev-parse", "--short=10", "HEAD")
     if not identity:
         return ""

@@ -20,6 +20,7 @@ class ExitCode(IntEnum):
     UNSAFE = 6  # refused because a rule or interlock forbids it
     RETRY = 75  # may work later, unchanged
     INTERRUPTED = 130
+    READER_GONE = 141  # whoever read the output, `head` say, had enough: what every Unix program gives
 
 
 class Refusal(click.ClickException):

@@ -113,6 +113,10 @@ def trouble(spec: DeviceSpec, polled: Polled) -> Trouble:
     """Returns what a poll that brought nothing means."""
     from devices.model import BusFault
 
+    if spec.driver.startswith("mqtt:"):
+        code = "MQTT-001" if polled.fault is BusFault.DISCONNECTED else "MQTT-002"
+        said = "the broker cannot be used" if code == "MQTT-001" else "nothing was heard of it"
+        return Trouble(code, f"{spec.id} ({spec.endpoint})", said, polled.problem, "atoll scan mqtt --seconds 70")
     place = f"{spec.id} ({spec.endpoint}, unit {spec.unit})"
     scan = f"atoll scan modbus '{spec.endpoint}' --quick"
     match polled.fault:

@@ -27,7 +27,9 @@ def help(code: str | None, *, as_json: bool) -> None:  # noqa: A001 - the verb's
         return
     name = code.upper()
     if name not in CODES:
-        near = difflib.get_close_matches(name, CODES, 1)
+        area, _, number = name.partition("-")
+        padded = f"{area}-{number.zfill(3)}"  # SITE-10 means SITE-010
+        near = [padded] if padded in CODES else difflib.get_close_matches(name, CODES, 1)
         hint = f"did you mean {near[0]}?   atoll help {near[0]}" if near else "atoll help lists all codes"
         raise Refusal(f"there is no code {code!r}", ExitCode.USAGE, hint=hint)
     entry = CODES[name]

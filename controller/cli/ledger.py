@@ -1,4 +1,4 @@
-"""`atoll ledger show|verify|proof`: reading the ledger of a data directory; never writes."""
+"""`atoll ledger show|verify|proof|export` read the ledger of a data directory; `rotate-key` asks its hub."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from controller.cli.desk import ask_desk, tell
 from controller.cli.errors import ExitCode, Refusal
+from controller.cli.remote import data_dir_option, ledger_file
 
 if TYPE_CHECKING:
     from controller.shell.ledger_reader import EntryView, LedgerReader
@@ -19,14 +21,19 @@ FINDINGS_SHOWN_MAX = 20
 
 @click.group()
 def ledger() -> None:
-    """Show or verify the ledger of a data directory. Reads only; a running hub is not disturbed."""
+    """Show or verify the ledger of a data directory, or hand it over to a new key.
+
+    All but `rotate-key` read only; a running hub is not disturbed.
+    """
 
 
 @ledger.command()
 @click.argument("data_dir", type=click.Path(path_type=Path))
-@click.option("--key", metavar="KEY", help="The log's public key as you know it (name+id+base64).")
+@click.option(
+    "--key", "keys", multiple=True, metavar="KEY", help="A public key of the log as you know it (name+id+base64)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def verify(data_dir: Path, key: str | None, as_json: bool) -> None:
+def verify(data_dir: Path, keys: tuple[str, ...], as_json: bool) -> None:
     """Recompute everything and name what is wrong; exit 0 sound, 1 not.
 
     Hashes, balances, reversals, tree heads with their signatures, records, and every settled day and bill
@@ -34,7 +41,7 @@ def verify(data_dir: Path, key: str | None, as_json: bool) -> None:
     """
     from controller.shell.ledger_verify import verify as verify_ledger
 
-    found = verify_ledger(ledger_file(data_dir), key)
+    found = verify_ledger(ledger_file(data_dir), keys)
     if as_json:
         click.echo(json.dumps(_verification(found), indent=2))
     else:
@@ -83,12 +90,21 @@ def show(data_dir: Path, account: str | None, limit: int, as_json: bool) -> None
 @ledger.command()
 @click.argument("data_dir", type=click.Path(path_type=Path))
 @click.argument("seq", type=int)
-def proof(data_dir: Path, seq: int) -> None:
+@click.option("--tlog", is_flag=True, help="Print a C2SP tlog-proof file instead, with the witnesses' cosignatures.")
+def proof(data_dir: Path, seq: int, tlog: bool) -> None:
     """Print an entry and the proof that it is in the signed tree, as JSON."""
     with _Reader(data_dir) as reader:
         entry, found = reader.entry(seq), reader.proof(seq)
     if entry is None or found is None:
         raise Refusal(f"there is no entry {seq}", hint=f"atoll ledger show {data_dir}")
+    if tlog:
+        from controller.ledger.proof import LogProof
+
+        if not found.checkpoint:
+            raise Refusal(f"entry {seq} is not under a signed checkpoint yet", ExitCode.RETRY, hint="try in a minute")
+        proven = LogProof(seq, tuple(map(bytes.fromhex, found.hashes)), found.checkpoint)
+        click.echo(proven.text(), nl=False)
+        return
     document = {
         "schema": 1,
         "entry": _entry(entry),
@@ -101,16 +117,48 @@ def proof(data_dir: Path, seq: int) -> None:
     click.echo(json.dumps(document, indent=2))
 
 
-def ledger_file(data_dir: Path) -> Path:
-    """Returns the ledger file of a data directory (or the path itself, if it is a file).
+@ledger.command()
+@click.argument("data_dir", type=click.Path(path_type=Path))
+@click.option(
+    "--format", "form", type=click.Choice(["beancount", "hledger", "csv", "ocmf"]), required=True, help="For whom."
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write it (default: print it).")
+def export(data_dir: Path, form: str, output: Path | None) -> None:
+    """Write the whole ledger for another bookkeeping program, or the signed meter-days (ocmf).
 
-    Raises:
-        Refusal: there is none.
+    beancount and hledger get every account's balance as an assertion: an altered amount does not pass there.
     """
-    path = data_dir / "ledger.db" if data_dir.is_dir() else data_dir
-    if not path.is_file():
-        raise Refusal(f"there is no ledger in {data_dir}", ExitCode.CONFIG, hint="a hub makes it on its first start")
-    return path
+    from controller.shell.ledger_export import NothingToExport, export_lines
+    from controller.store.ledger_file import NotALedger
+
+    path = ledger_file(data_dir)
+    try:
+        lines = export_lines(path, form)
+        if output is None:
+            for line in lines:
+                click.echo(line)
+            return
+        with output.open("w", encoding="utf-8") as file:
+            count = sum(bool(file.write(line + "\n")) for line in lines)
+    except NothingToExport as error:
+        raise Refusal(str(error)) from error
+    except NotALedger as error:
+        raise Refusal(str(error), hint=f"atoll ledger verify {data_dir} says more") from error
+    except OSError as error:
+        raise Refusal(f"{output} cannot be written: {error.strerror}", ExitCode.CONFIG) from error
+    click.echo(f"{output}: {count} lines")
+
+
+@ledger.command("rotate-key")
+@click.option("--reason", required=True, help="Why: it goes into the log.")
+@data_dir_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def rotate_key(reason: str, data_dir: Path | None, as_json: bool) -> None:
+    """Hand the log over to a new key: the old one signs the entry and is then destroyed.
+
+    What was signed before holds by the key of its time. Tell witnesses the new key (atoll witness --new-key KEY).
+    """
+    tell(ask_desk(data_dir, {"do": "rotate-log-key", "reason": reason}), as_json)
 
 
 class _Reader:
@@ -142,6 +190,9 @@ def _print(data_dir: Path, found: Verification) -> None:
     looked = f"{found.entries} entries, {found.records} records, {found.days} days, {found.checkpoints} signed heads"
     if found.waiting:
         click.echo(f"waiting for their correction run: {', '.join(found.waiting)}")
+    if found.closed:
+        shown = ", ".join(found.closed[:5]) + (", …" if len(found.closed) > 5 else "")
+        click.echo(f"cannot judge, a member's data are erased or their key is not here: {shown}")
     if found.ok:
         click.echo(f"{data_dir}: sound. {looked}; root {found.root[:16]}…")
     else:
@@ -158,6 +209,7 @@ def _verification(found: Verification) -> dict[str, object]:
         "days": found.days,
         "root": found.root,
         "waiting": list(found.waiting),
+        "cannot_judge": list(found.closed),
         "findings": [
             {"table": finding.table, "where": finding.where, "message": finding.message} for finding in found.findings
         ],

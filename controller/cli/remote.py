@@ -46,6 +46,23 @@ def ask_hub(data_dir: Path | None, request: Mapping[str, object]) -> Mapping[str
     return answer
 
 
+def ask_if_running(folder: Path, request: Mapping[str, object], timeout_s: float = 5.0) -> Mapping[str, object] | None:
+    """Returns the running hub's answer, None where no hub runs.
+
+    Raises:
+        Refusal: it refuses (1).
+    """
+    from controller.shell.control import HubUnreachable, ask
+
+    try:
+        answer = ask(folder, request, timeout_s)
+    except HubUnreachable:
+        return None
+    if "error" in answer:
+        raise Refusal(str(answer["error"]))
+    return answer
+
+
 def command(data_dir: Path | None, request: Mapping[str, object], as_json: bool) -> None:
     """Sends a command and prints the hub's answer; a refusal ends with its exit code."""
     import json
@@ -74,3 +91,15 @@ def duration_ms(text: str) -> int:
     if found is None or int(found.group(1)) == 0:
         raise Refusal(f"{text!r} is no duration", ExitCode.USAGE, hint="write 90s, 10m or 2h")
     return int(found.group(1)) * {"s": 1_000, "m": 60_000, "min": 60_000, "h": 3_600_000}[found.group(2)]
+
+
+def ledger_file(data_dir: Path) -> Path:
+    """Returns the ledger file of a data directory (or the path itself, if it is a file).
+
+    Raises:
+        Refusal: there is none.
+    """
+    path = data_dir / "ledger.db" if data_dir.is_dir() else data_dir
+    if not path.is_file():
+        raise Refusal(f"there is no ledger in {data_dir}", ExitCode.CONFIG, hint="a hub makes it on its first start")
+    return path

@@ -1,4 +1,4 @@
-"""`atoll scan modbus|sunspec ENDPOINT`: who is on a bus, and what it looks like."""
+"""`atoll scan modbus|sunspec|mqtt|gpio`: who is on a bus, a broker or the header, and what it looks like."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 TURNAROUND_S = 0.1
 """What a unit that is there needs at most to begin its answer; an absent one costs as much."""
+QUICK_TURNAROUND_S = 0.08
+"""In a hurry: products answer within 50 ms, radio bridges do not."""
 TCP_TIMEOUT_S = 0.3
 SETTINGS = (
     "baud=9600&parity=N",
@@ -57,10 +59,14 @@ def scan() -> None:
 
 @scan.command("modbus")
 @click.argument("endpoint")
-@click.option("--quick", is_flag=True, help="Only the ids that products come with (1-10, 17, 100, 126, 240-247).")
-@click.option("--units", default="1-247", show_default=True, help="Which ids: 1-10,17,100.")
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Only the ids that products come with (1-10, 17, 100, 126, 240-247), or those of --units, at 80 ms each.",
+)
+@click.option("--units", help="Which ids: 1-10,17,100 (default: 1-247).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def scan_modbus(endpoint: str, *, quick: bool, units: str, as_json: bool) -> None:
+def scan_modbus(endpoint: str, *, quick: bool, units: str | None, as_json: bool) -> None:
     """Ask every unit id of ENDPOINT (HOST:PORT or rtu:/dev/serial/by-id/NAME) for an answer.
 
     A serial port without `?baud=...` is tried with the usual settings until somebody answers. It only reads. A gateway
@@ -69,7 +75,9 @@ def scan_modbus(endpoint: str, *, quick: bool, units: str, as_json: bool) -> Non
     from devices.endpoints import RTU
     from devices.shell.field_bus import QUICK
 
-    wanted = QUICK if quick else _ids(units)
+    wanted: Sequence[int] = QUICK if quick and units is None else _ids(units or "1-247")
+    if quick:
+        wanted = [*(unit for unit in QUICK if unit in wanted), *(unit for unit in wanted if unit not in QUICK)]
     tries = [endpoint]
     if endpoint.startswith(RTU) and "?" not in endpoint:
         tries = [f"{endpoint}?{settings}" for settings in SETTINGS]
@@ -78,7 +86,7 @@ def scan_modbus(endpoint: str, *, quick: bool, units: str, as_json: bool) -> Non
     for text in tries:
         if len(tries) > 1:
             click.echo(f"{text}: {len(wanted)} ids", err=True)
-        some, garbled = _scan(text, wanted, as_json)
+        some, garbled = _scan(text, wanted, QUICK_TURNAROUND_S if quick else TURNAROUND_S, as_json)
         found, noise = found + some, noise + garbled
         if found:
             break
@@ -101,22 +109,29 @@ def scan_modbus(endpoint: str, *, quick: bool, units: str, as_json: bool) -> Non
 @click.option("--unit", type=click.IntRange(0, 247), default=1, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def scan_sunspec(endpoint: str, unit: int, *, as_json: bool) -> None:
-    """Walk a unit's SunSpec model chain and print what it holds."""
+    """Walk a unit's SunSpec model chain and print what it holds, trip settings and curves (705-712) in words."""
     from devices.model import DeviceId, DeviceKind, DeviceSpec
-    from devices.shell.field_bus import Polled, sunspec_chain
+    from devices.shell.field_bus import Polled, read_curves, sunspec_chain
     from devices.shell.modbus import open_wire
     from devices.sunspec import UnknownModel, model
+    from devices.sunspec_curves import curve_text
 
     wire = open_wire(endpoint, TCP_TIMEOUT_S)
     try:
         walk, fault = sunspec_chain(wire, unit)
         problem = wire.problem or walk.failure
+        curves = {} if fault else {curve.model: curve for curve in read_curves(wire, unit, walk.chain)}
     finally:
         wire.close()
     if fault is not None:
         spec = DeviceSpec(DeviceId("sunspec"), DeviceKind.METER, "sunspec", "", endpoint, unit)
         raise trouble(spec, Polled(fault=fault, problem=problem)).tell(as_json)
-    rows = [{"model": entry.id, "address": entry.address, "length": entry.length} for entry in walk.chain]
+    rows: list[dict[str, object]] = [
+        {"model": entry.id, "address": entry.address, "length": entry.length} for entry in walk.chain
+    ]
+    for row, entry in zip(rows, walk.chain, strict=True):
+        if entry.id in curves:
+            row |= {"points": curves[entry.id].values, "problem": curves[entry.id].problem}
     if as_json:
         click.echo(json.dumps({"schema": 1, "ok": True, "models": rows}, indent=2))
         return
@@ -126,6 +141,69 @@ def scan_sunspec(endpoint: str, unit: int, *, as_json: bool) -> None:
         except UnknownModel:
             said = "a model of the maker's own"
         click.echo(f"  model {entry.id:<6}at {entry.address:<6}{entry.length:>4} registers  {said}")
+        if entry.id in curves:
+            click.echo(f"      {curve_text(curves[entry.id])}")
+
+
+@scan.command("mqtt")
+@click.argument("broker", default="127.0.0.1:1883")
+@click.option("--seconds", type=click.FloatRange(1, 3600), default=10.0, show_default=True, help="How long to listen.")
+@click.option(
+    "--username", default="", help="Where the broker asks for one; the password comes from ATOLL_MQTT_PASSWORD."
+)
+@click.option("--password", envvar="ATOLL_MQTT_PASSWORD", default="", help="Better in ATOLL_MQTT_PASSWORD.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def scan_mqtt(broker: str, *, seconds: float, username: str, password: str, as_json: bool) -> None:
+    """Listen on a broker (HOST:PORT) and say who speaks: Sparkplug, Tasmota, ESPHome, Homie, VDA 5050, Home Assistant.
+
+    It publishes nothing. A device that speaks once a minute is heard with --seconds 70.
+    """
+    from devices.mqtt_listen import identify
+    from devices.shell.mqtt_ear import BrokerSilent, listen
+
+    try:
+        heard = listen(broker, seconds, username, password)
+    except BrokerSilent as error:
+        raise Trouble(
+            "MQTT-001", broker, "no broker can be used there", str(error), f"atoll doctor --broker {broker}"
+        ).tell(as_json) from error
+    found = identify(heard)
+    if as_json:
+        rows = [{"protocol": one.protocol, "id": one.id, "said": one.said, "proposal": one.proposal} for one in found]
+        click.echo(
+            json.dumps({"schema": 1, "ok": True, "broker": broker, "topics": len(heard), "devices": rows}, indent=2)
+        )
+        return
+    for one in found:
+        click.echo(f"  {one.protocol:<15}{one.id:<28}{one.said}".rstrip())
+        if one.proposal:
+            click.echo(f"  {'':<15}{one.proposal}")
+    click.echo(f"{len(found)} devices, {len(heard)} topics in {seconds:g} s")
+
+
+@scan.command("gpio")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def scan_gpio(*, as_json: bool) -> None:
+    """List the GPIO chips of this machine, their lines and who holds them; it changes nothing."""
+    from devices.shell.pin_holders import chips
+
+    found, problems = chips()
+    if as_json:
+        rows = [
+            {"chip": chip.path, "label": chip.label, "header": chip.header,
+             "lines": [{"offset": n.offset, "name": n.name, "holder": n.consumer, "used": n.used} for n in chip.lines]}
+            for chip in found
+        ]  # fmt: skip
+        click.echo(json.dumps({"schema": 1, "ok": bool(found), "chips": rows, "problems": problems}, indent=2))
+    else:
+        for chip in found:
+            used = [f"{n.offset} {n.consumer or 'the kernel'}" for n in chip.lines if n.used]
+            header = "  the 40-pin header" if chip.header else ""
+            click.echo(f"  {chip.path}  {chip.label}  {len(chip.lines)} lines{header}")
+            click.echo(f"    held: {', '.join(used) or 'none'}")
+    if not found:
+        seen = "; ".join(problems) or "no /dev/gpiochip*"
+        raise Trouble("GPIO-001", "this machine", "no GPIO chip can be used", seen, "atoll pins").tell(as_json)
 
 
 def _ids(text: str) -> Sequence[int]:
@@ -140,12 +218,12 @@ def _ids(text: str) -> Sequence[int]:
     return ids
 
 
-def _scan(endpoint: str, units: Sequence[int], as_json: bool) -> tuple[list[Unit], int]:
+def _scan(endpoint: str, units: Sequence[int], turnaround_s: float, as_json: bool) -> tuple[list[Unit], int]:
     from devices.model import BusFault
     from devices.shell.field_bus import find_units
     from devices.shell.modbus import open_wire
 
-    wire = open_wire(endpoint, TCP_TIMEOUT_S, TURNAROUND_S)
+    wire = open_wire(endpoint, TCP_TIMEOUT_S, turnaround_s)
     found: list[Unit] = []
     garbled = 0
     try:

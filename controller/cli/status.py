@@ -72,10 +72,16 @@ def render(view: Row) -> list[str]:
     alarms = rows(view, "alarms")
     lines += ["", f"alarms: {len(alarms)}" if alarms else "no alarms"]
     lines += [
-        f"  {str(row['priority']).upper():<7}{row['id']}  {row['text']}  [{row['state']}]\n          {row['response']}"
+        f"  {str(row['priority']).upper():<7}{row['id']}  {row['text']}  [{row['state']}]\n"
+        f"          {row['response']}{more(row)}"
         for row in alarms
     ]
     return lines
+
+
+def more(alarm: Row) -> str:
+    """Returns where an alarm is explained, empty where nothing more is to be said."""
+    return f"   (atoll help {alarm['code']})" if alarm.get("code") else ""
 
 
 def power_text(value: Row) -> str:

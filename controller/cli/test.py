@@ -12,8 +12,9 @@ import click
 
 from controller.cli.checkout import need_development_tools
 
-TOOLS = ("mosquitto", "chromium", "mbpoll")
-"""Programs that some tests drive; each is also the name of its Debian package."""
+TOOLS = ("mosquitto", "chromium", "mbpoll", "hledger", "systemd-analyze", "unshare")
+"""Programs that some tests drive; each is also the name of its Debian package, save these:"""
+PACKAGE_OF = {"systemd-analyze": "systemd", "unshare": "util-linux"}
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -24,13 +25,13 @@ def test(ctx: click.Context, *, deep: bool, pytest_arguments: tuple[str, ...]) -
     """Install the test tools and run every test.
 
     PYTEST_ARGUMENTS go to pytest as they are: `atoll test tests/optimizer -k lifeline -x`. The tests that need
-    mosquitto, Chromium or mbpoll are counted and named at the end where these cannot be installed; under CI=true
-    that fails.
+    mosquitto, Chromium, mbpoll or hledger are counted and named at the end where these cannot be installed; under
+    CI=true that fails.
     """
     root = need_development_tools()
     missing = [tool for tool in TOOLS if not shutil.which(tool)]
     if missing:
-        _install(missing)
+        _install([PACKAGE_OF.get(tool, tool) for tool in missing])
     arguments = [*(pytest_arguments or _parallel()), *["--deep"] * deep]
     done = subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=_work_folder(root), check=False)
     ctx.exit(done.returncode)

@@ -14,8 +14,11 @@ from controller.cli.errors import ExitCode, Refusal
 @click.option("--data-dir", type=click.Path(path_type=Path), required=True, help="Where its keys and memory are kept.")
 @click.option("--name", default="witness.local", show_default=True, help="The name in its keys; keep it for life.")
 @click.option("--log", "logs", multiple=True, metavar="KEY", help="A log to cosign (name+id+base64); remembered.")
+@click.option("--new-key", "new_keys", multiple=True, metavar="KEY", help="The key to which a log was handed over.")
 @click.option("--keys", is_flag=True, help="Print the public keys and stop.")
-def witness(listen: str, data_dir: Path, name: str, logs: tuple[str, ...], *, keys: bool) -> None:
+def witness(
+    listen: str, data_dir: Path, name: str, logs: tuple[str, ...], *, new_keys: tuple[str, ...], keys: bool
+) -> None:
     """Cosign the checkpoints of other communities' ledgers; it sees hashes only.
 
     A hub asks it after each checkpoint. It has the tree on its disk before it answers, and a ledger that was
@@ -31,6 +34,7 @@ def witness(listen: str, data_dir: Path, name: str, logs: tuple[str, ...], *, ke
     data_dir.mkdir(parents=True, exist_ok=True)
     try:
         known = [Verifier.parse(text) for text in logs]
+        newer = [Verifier.parse(text) for text in new_keys]
     except NoteMalformed as error:
         raise Refusal(str(error), ExitCode.CONFIG, hint="`atoll ledger show` names a log's key") from error
 
@@ -42,8 +46,9 @@ def witness(listen: str, data_dir: Path, name: str, logs: tuple[str, ...], *, ke
     one = Witness(data_dir / "witness.db", name, now)
     try:
         one.know(known)
-        for key in one.public_keys():
-            click.echo(key)
+        for key in newer:
+            one.hand_over(key)
+        click.echo("\n".join(one.public_keys()))
         if keys:
             return
         server = serve(one, host, int(port))

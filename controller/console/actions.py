@@ -10,11 +10,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 
 from controller.commands import Actor, Command, CommandResult, Role
-from controller.console import forms, outlook
+from controller.console import forms
 from controller.console.auth import COOKIE, IDLE_S, Session
 from controller.console.desk import Anybody, Operator, Reader, desk_of, is_fragment
 from controller.console.live import Live, TooManyStreams
-from controller.console.pages import ack_id, device_values, find_device
+from controller.console.pages import ack_id, device_values, find_device, fresh_id, strip
 
 router = APIRouter(include_in_schema=False)
 NAME_LETTERS_MAX = 40
@@ -30,7 +30,7 @@ def show_login(request: Request, actor: Anybody, next: str = "/") -> HTMLRespons
 async def sign_in(request: Request, actor: Anybody) -> Response:
     """Opens an operator session when the code is right."""
     desk = desk_of(request)
-    form = _texts(await request.form(max_files=0, max_fields=10))
+    form = texts(await request.form(max_files=0, max_fields=10))
     address, now_s = client_of(request), desk.config.clock_s()
     wait_s = desk.gate.wait_s(address, now_s)
     onward = form.get("next", "/")
@@ -63,40 +63,69 @@ def sign_out(request: Request, _: Reader) -> Response:
 async def acknowledge(request: Request, actor: Operator) -> HTMLResponse:
     """Acknowledges one alarm."""
     desk = desk_of(request)
-    form = _texts(await request.form(max_files=0, max_fields=10))
+    form = texts(await request.form(max_files=0, max_fields=10))
     parsed = forms.acknowledge(form, actor, desk.source.now())
     if isinstance(parsed, tuple):
-        return _answer(request, actor, None, [problem.text for problem in parsed], "/")
-    return _answer(request, actor, await _ask(request, parsed), [], "/")
+        return answer_page(request, actor, None, [problem.text for problem in parsed], "/")
+    return answer_page(request, actor, await ask(request, parsed), [], "/")
 
 
 @router.post("/devices/{device}/hold")
 async def hold(request: Request, actor: Operator, device: str) -> HTMLResponse:
     """Holds a device at a value for some minutes."""
     desk = desk_of(request)
-    form = _texts(await request.form(max_files=0, max_fields=10))
+    form = texts(await request.form(max_files=0, max_fields=10))
     now = desk.source.now()
     found = find_device(now, device)
     parsed = forms.hold(form, actor, now, device, desk.config.hold_minutes_max)
     if isinstance(parsed, tuple):
         values = device_values(desk, found, now, form, parsed)
-        strip = {"open_alarms": outlook.open_alarms(now.alarms), "ack_id": ack_id}
         name = "parts/hold.html" if is_fragment(request) else "device.html"
-        return desk.page(request, name, values | strip, actor, 422)
-    return _answer(request, actor, await _ask(request, parsed), [], f"/devices/{device}")
+        return desk.page(request, name, values | strip(now), actor, 422)
+    return answer_page(request, actor, await ask(request, parsed), [], f"/devices/{device}")
 
 
 @router.post("/devices/{device}/release")
 async def release(request: Request, actor: Operator, device: str) -> HTMLResponse:
     """Ends a hold before its time."""
     desk = desk_of(request)
-    form = _texts(await request.form(max_files=0, max_fields=10))
+    form = texts(await request.form(max_files=0, max_fields=10))
     now = desk.source.now()
     find_device(now, device)
     parsed = forms.release(form, actor, now, device)
     if isinstance(parsed, tuple):
-        return _answer(request, actor, None, [problem.text for problem in parsed], f"/devices/{device}")
-    return _answer(request, actor, await _ask(request, parsed), [], f"/devices/{device}")
+        return answer_page(request, actor, None, [problem.text for problem in parsed], f"/devices/{device}")
+    return answer_page(request, actor, await ask(request, parsed), [], f"/devices/{device}")
+
+
+@router.post("/devices/{device}/select")
+async def select(request: Request, actor: Operator, device: str) -> HTMLResponse:
+    """The first of two steps: reserves the device and shows what would happen."""
+    return await _step(request, actor, device, "select")
+
+
+@router.post("/devices/{device}/operate")
+async def operate(request: Request, actor: Operator, device: str) -> HTMLResponse:
+    """The second of two steps: does what was selected."""
+    return await _step(request, actor, device, "operate")
+
+
+async def _step(request: Request, actor: Actor, device: str, step: str) -> HTMLResponse:
+    desk = desk_of(request)
+    form = texts(await request.form(max_files=0, max_fields=10))
+    now = desk.source.now()
+    found = find_device(now, device)
+    parsed = forms.operate(form, actor, now, device, step)
+    if isinstance(parsed, tuple):
+        return answer_page(request, actor, None, [problem.text for problem in parsed], f"/devices/{device}")
+    result = await ask(request, parsed)
+    if step == "operate" or not result.accepted:
+        return answer_page(request, actor, result, [], f"/devices/{device}")
+    values = device_values(desk, found, now, {**form, "id": fresh_id(desk), "selection": form["id"]})
+    verb = next(verb for value, verb in found.choices if value == parsed.value)  # type: ignore[union-attr]
+    values |= {"message": result.message, "verb": verb, "back": f"/devices/{device}"}
+    name = "parts/selected.html" if is_fragment(request) else "selected.html"
+    return desk.page(request, name, values | strip(now), actor)
 
 
 @router.get("/live")
@@ -125,13 +154,15 @@ def local_path(path: str) -> str:
     return path if safe else "/"
 
 
-async def _ask(request: Request, command: Command) -> CommandResult:
+async def ask(request: Request, command: Command) -> CommandResult:
+    """Returns the hub's answer to a command."""
     return await run_in_threadpool(desk_of(request).source.command, command)
 
 
-def _answer(
+def answer_page(
     request: Request, actor: Actor, result: CommandResult | None, problems: list[str], back: str
 ) -> HTMLResponse:
+    """Returns the page (or fragment) that says what became of a command."""
     desk = desk_of(request)
     accepted = result is not None and result.accepted
     values: dict[str, object] = {
@@ -140,9 +171,7 @@ def _answer(
         "code": result.code if result else "invalid",
         "result_problems": problems,
         "back": back,
-        "open_alarms": outlook.open_alarms(desk.source.now().alarms),
-        "ack_id": ack_id,
-    }
+    } | strip(desk.source.now())
     name = "parts/result.html" if is_fragment(request) else "result.html"
     return desk.page(request, name, values, actor, 200 if accepted else 409 if result else 422)
 
@@ -158,5 +187,6 @@ def _login_page(request: Request, actor: Actor, onward: str, problem: str = "", 
     return desk.page(request, "login.html", values, actor, status)
 
 
-def _texts(form: FormData) -> Mapping[str, str]:
+def texts(form: FormData) -> Mapping[str, str]:
+    """Returns a form's text fields."""
     return {name: value for name, value in form.items() if isinstance(value, str)}

@@ -9,7 +9,7 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request
 
 from controller.console.desk import Reader, desk_of
 from controller.console.source import LedgerEntry
-from controller.views import AlarmView, DeviceView, NowView, Value
+from controller.views import AlarmView, DeviceView, NowView, PlanDay, ScoreRow, Value
 from devices.clock import DAY_MS, Instant, iso, parse_iso
 from devices.model import PointId
 
@@ -71,6 +71,7 @@ class ApiAlarm:
     response: str
     since_utc: str
     acknowledged_by: str
+    code: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,11 @@ class ApiPlan:
     times_ms: list[int]
     series: list[ApiSeries]
     blocks: list[ApiBlock]
+    used: bool
+    note: str
+    cause: str
+    days: list[PlanDay]
+    scores: list[ScoreRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,8 +293,9 @@ def get_plan(request: Request, _: Reader) -> ApiPlan:
     series = [ApiSeries(one.name, one.unit, one.kind, list(one.values)) for one in plan.series]
     made = None if plan.made_at is None else iso(plan.made_at)
     return ApiPlan(
-        iso(plan.at), plan.at, made, plan.status, plan.cost, plan.bound, plan.currency, list(plan.times), series, blocks
-    )
+        iso(plan.at), plan.at, made, plan.status, plan.cost, plan.bound, plan.currency, list(plan.times), series,
+        blocks, plan.used, plan.note, plan.cause, list(plan.days), list(plan.scores),
+    )  # fmt: skip
 
 
 @router.get("/homes/{home}")
@@ -405,7 +412,7 @@ def _device(device: DeviceView) -> ApiDevice:
 def _alarm(alarm: AlarmView) -> ApiAlarm:
     return ApiAlarm(
         alarm.id, alarm.state, alarm.priority, alarm.device, alarm.text, alarm.consequence, alarm.response,
-        iso(alarm.since), alarm.acknowledged_by,
+        iso(alarm.since), alarm.acknowledged_by, alarm.code,
     )  # fmt: skip
 
 

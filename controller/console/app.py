@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import BaseRoute
 
-from controller.console import actions, api, api_docs, assets, pages
+from controller.console import actions, api, api_docs, assets, charter_page, log_files, money_page, pages, storm_page
 from controller.console.auth import Permission
 from controller.console.config import ConsoleConfig
 from controller.console.desk import Desk, Needs, NotAllowed, NotFound, desk_of, make_templates
@@ -49,8 +49,8 @@ def make_app(source: ConsoleSource, config: ConsoleConfig) -> FastAPI:
         (config.streams_max, config.streams_max_per_client),
         config.stream_period_s,
     )
-    for router in (pages.router, actions.router, api.router, api_docs.router):
-        app.include_router(router)
+    for part in (pages, actions, storm_page, charter_page, money_page, log_files, api, api_docs):
+        app.include_router(part.router)
     app.add_exception_handler(NotAllowed, _not_allowed)
     app.add_exception_handler(NotFound, _not_found)
     app.add_exception_handler(HTTPException, _http_error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from controller.console.auth import Sessions
 
@@ -26,5 +27,6 @@ class ConsoleConfig:
     clock_s: Callable[[], float] = time.time
     streams_max: int = 100
     streams_max_per_client: int = 5
+    tiles: Path | None = None  # where the hub writes the log's tiles
     stream_period_s: float = 1.0  # at most one live update per period
     hold_minutes_max: int = 24 * 60

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import tzinfo
+from itertools import groupby
 
 from markupsafe import Markup, escape
 
 from controller.console import outlook, words
+from controller.console.grading import Graded
 from controller.views import FlowView, PlanRow, PlanSeries
 from devices.clock import HOUR_MS, Instant, floor_to
 from devices.model import Quality
@@ -21,6 +23,7 @@ IDLE_W = 20.0
 """Below this a device counts as neither giving nor taking."""
 BUS_X = (47.5, 52.5)
 CHART_PX = 180
+DAY_PX = 110
 LABEL_PER_CENT = 9.0
 """Below this width a block's label stands beside it."""
 
@@ -256,3 +259,61 @@ def _line_path(times: Sequence[Instant], one: PlanSeries, start: int, width: int
         path.append(f"{pen}{(at - start) / width * 1000:.0f} {1000 - (value - low) / spread * 1000:.0f}")
         pen = "L"
     return "".join(path)
+
+
+def day_range(label: str, unit: str, values: Sequence[float | None]) -> tuple[float, float]:
+    """Returns (low, high) of an axis: with zero, but for counters and voltages, whose zero is far away."""
+    known = [value for value in values if value is not None]
+    if unit == "fraction":
+        return 0.0, 1.0
+    if known and (label.endswith(("_wh", "_ml")) or min(known) > 0.8 * max(known) > 0):
+        return min(known), max(*known, min(known) + 1.0)
+    high = _nice_top(max(known, default=1.0))
+    return (-_nice_top(-min(known)) if known and min(known) < 0 else 0.0), high
+
+
+def day_line(
+    graded: Graded,
+    told: Sequence[tuple[Instant, Instant, float]],
+    scale: tuple[float, float],
+    span: tuple[Instant, Instant, tzinfo],
+    label: str,
+) -> Markup:
+    """Returns a point's day: its means with gaps, what it was told (dotted), and where its quality was not good."""
+    start, end, tz = span
+    width, (low, high) = max(end - start, 1), scale
+    spread = (high - low) or 1.0
+    measured = PlanSeries("", "actual", "", graded.means)
+    path = _line_path(graded.times, measured, start, width, (low, spread))
+    dotted = "".join(
+        f"M{(max(since, start) - start) / width * 1000:.0f} {1000 - (value - low) / spread * 1000:.0f}"
+        f"H{(min(until, end) - start) / width * 1000:.0f}"
+        for since, until, value in told
+    )
+    strips = "".join(
+        f'<rect class="q {name}" x="{(since - start) / width * 100:.2f}%" y="94%" height="6%"'
+        f' width="{(until - since) / width * 100:.2f}%"><title>{escape(said)}</title></rect>'
+        for since, until, name, said in _strips(graded, end, tz)
+    )
+    zero = high / spread * 100
+    axis = f'<line class="axis" x1="0" x2="100%" y1="{zero:.2f}%" y2="{zero:.2f}%"/>' if low <= 0 <= high else ""
+    return _picture(
+        f'<svg class="lines day" width="100%" height="{DAY_PX}" role="img" aria-label="{escape(label)}">'
+        f"{_hour_lines(start, end, tz)}{axis}"
+        '<svg viewBox="0 0 1000 1000" width="100%" height="100%" preserveAspectRatio="none">'
+        f'<path class="line s4 actual" d="{path}"/><path class="line s1 plan" d="{dotted}"/></svg>{strips}</svg>'
+    )
+
+
+def _strips(graded: Graded, end: Instant, tz: tzinfo) -> list[tuple[Instant, Instant, str, str]]:
+    """Returns (from, until, class, words) of each stretch of a quality that is not good."""
+    found: list[tuple[Instant, Instant, str, str]] = []
+    for quality, steps in groupby(zip(graded.worst, graded.times, strict=True), key=lambda one: one[0]):
+        if quality is Quality.GOOD:
+            continue
+        times = [at for _, at in steps]
+        until = min(end, Instant(times[-1] + graded.step_ms))
+        name = "none" if quality is None else quality.name.lower()
+        said = f"{words.clock(times[0], tz)}–{words.clock(until, tz)} {'nothing heard' if quality is None else name}"
+        found.append((times[0], until, f"q-{name}", said))
+    return found

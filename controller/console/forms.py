@@ -6,8 +6,9 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, tzinfo
 
-from controller.commands import AcknowledgeAlarm, Actor, Command, HoldDevice, ReleaseDevice
+from controller.commands import AcknowledgeAlarm, Actor, Command, HoldDevice, OperateDevice, ReleaseDevice
 from controller.console.words import plain
 from controller.views import NowView, Writable
 from devices.clock import MINUTE_MS, Instant
@@ -30,7 +31,7 @@ Parsed = Command | tuple[Problem, ...]
 def acknowledge(form: Mapping[str, str], actor: Actor, now: NowView) -> Parsed:
     """Returns the command, or what is wrong with the form."""
     alarm = form.get("alarm", "")
-    problems = [*_id_problems(form), *_text_problems(form, "note", needed=False)]
+    problems = [*id_problems(form), *text_problems(form, "note", needed=False)]
     if alarm not in {one.id for one in now.alarms}:
         problems.append(Problem("alarm", f"There is no alarm {alarm!r} any more; it may have cleared."))
     if problems:
@@ -46,10 +47,10 @@ def hold(form: Mapping[str, str], actor: Actor, now: NowView, device: str, minut
     value = _number(form.get("value", ""))
     minutes = _number(form.get("minutes", ""))
     problems = [
-        *_id_problems(form),
+        *id_problems(form),
         *_value_problems(value, found.writable),
         *_minute_problems(minutes, minutes_max),
-        *_text_problems(form, "reason", needed=True),
+        *text_problems(form, "reason", needed=True),
     ]
     if problems or value is None or minutes is None:
         return tuple(problems)
@@ -59,7 +60,7 @@ def hold(form: Mapping[str, str], actor: Actor, now: NowView, device: str, minut
 
 def release(form: Mapping[str, str], actor: Actor, now: NowView, device: str) -> Parsed:
     """Returns the command, or what is wrong with the form."""
-    problems = [*_id_problems(form), *_text_problems(form, "reason", needed=False)]
+    problems = [*id_problems(form), *text_problems(form, "reason", needed=False)]
     if device not in {one.id for one in now.devices}:
         problems.append(Problem("device", f"There is no device {device!r}."))
     if problems:
@@ -67,7 +68,24 @@ def release(form: Mapping[str, str], actor: Actor, now: NowView, device: str) ->
     return ReleaseDevice(form["id"], actor, device, form.get("reason", "").strip() or "released by hand")
 
 
-def _id_problems(form: Mapping[str, str]) -> list[Problem]:
+def operate(form: Mapping[str, str], actor: Actor, now: NowView, device: str, step: str) -> Parsed:
+    """Returns one of the two steps (`select`, `operate`), or everything that is wrong with the form."""
+    found = next((one for one in now.devices if one.id == device), None)
+    if found is None or not found.choices:
+        return (Problem("device", f"Device {device!r} has nothing to operate just now."),)
+    value = _number(form.get("value", ""))
+    problems = [*id_problems(form), *text_problems(form, "reason", needed=True)]
+    if value not in {choice for choice, _ in found.choices}:
+        problems.append(Problem("value", f"Choose: {' or '.join(verb for _, verb in found.choices)}."))
+    if step == "operate" and not _ID.fullmatch(form.get("selection", "")):
+        problems.append(Problem("selection", "The form lost its selection. Select again."))
+    if problems or value is None:
+        return tuple(problems)
+    return OperateDevice(form["id"], actor, device, value, step, form["reason"].strip(), form.get("selection", ""))
+
+
+def id_problems(form: Mapping[str, str]) -> list[Problem]:
+    """Returns what is wrong with a form's own number."""
     if _ID.fullmatch(form.get("id", "")):
         return []
     return [Problem("id", "The form lost its number. Load the page again and repeat.")]
@@ -95,7 +113,8 @@ def _minute_problems(minutes: float | None, most: int) -> list[Problem]:
     return [Problem("minutes", f"Minutes: a whole number from 1 to {most}. Every hold has an end.")]
 
 
-def _text_problems(form: Mapping[str, str], name: str, *, needed: bool) -> list[Problem]:
+def text_problems(form: Mapping[str, str], name: str, *, needed: bool) -> list[Problem]:
+    """Returns what is wrong with one line of text."""
     given = form.get(name, "").strip()
     if needed and len(given) < 3:
         return [Problem(name, f"{name.capitalize()}: say in a few words why; it stands in the ledger.")]
@@ -111,3 +130,13 @@ def _number(text: str) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) else None
+
+
+def local_moment(text: str, tz: tzinfo) -> tuple[Instant | None, str]:
+    """Returns (the instant of a local date and time such as 2026-06-03T14:30, what is wrong with it)."""
+    try:
+        moment = datetime.fromisoformat(text.strip())
+        at = Instant(round((moment if moment.tzinfo else moment.replace(tzinfo=tz)).timestamp() * 1000))
+    except (ValueError, OverflowError):
+        return None, f"{text!r} is no date and time: write it as 2026-06-03T14:30"
+    return at, ""

@@ -14,7 +14,7 @@ VEHICLES = frozenset({"robot", "drone"})
 UNACKNOWLEDGED = frozenset({"unacknowledged", "returned-unacknowledged"})
 _ORDER = {"high": 0, "medium": 1, "low": 2}
 TONES = 6
-KIND_WORDS = frozenset({"forecast", "plan", "planned", "actual", "so", "far", "measured"})
+KIND_WORDS = frozenset({"forecast", "plan", "planned", "actual", "so", "far", "measured", "low", "high"})
 _CHART_NAMES = {"W": "Power", "fraction": "Stores", "L/min": "Water", "price": "Price"}
 
 
@@ -126,7 +126,7 @@ def _sentence(plan: PlanView, series: Sequence[PlanSeries], tz: tzinfo) -> str:
     ahead = [
         (value, at, one)
         for one in series
-        if one.kind != "actual"
+        if one.kind not in ("actual", "band")
         for at, value in zip(plan.times, one.values, strict=False)
         if value is not None and at >= plan.at
     ]

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
 from controller.commands import Actor, Role, command_id
-from controller.console import draw, forms, outlook, proof, words
+from controller.console import draw, draw_storm, forms, outlook, proof, words
 from controller.console.desk import VIA, Anybody, Desk, NotFound, Reader, desk_of, is_fragment
+from controller.console.device_day import device_day
 from controller.views import DeviceView, NowView
 
 router = APIRouter(include_in_schema=False)
@@ -20,6 +21,7 @@ REGIONS = ("frame", "strip", "headline", "flow", "stores", "next", "fleet", "ala
 """Parts of pages that the live stream renews; element id `r-NAME`, template `parts/NAME.html`."""
 
 Seq = Annotated[int, Path(ge=0, le=SEQ_MAX)]
+Known = Annotated[str, Query(max_length=40)]
 Before = Annotated[int | None, Query(ge=0, le=SEQ_MAX)]
 
 
@@ -62,11 +64,13 @@ def show_now(request: Request, actor: Reader) -> HTMLResponse:
 
 
 @router.get("/plan")
-def show_plan(request: Request, actor: Reader) -> HTMLResponse:
-    """What will happen, and why?"""
+def show_plan(request: Request, actor: Reader, known: Known = "") -> HTMLResponse:
+    """What will happen, and why? With `known`, what was believed at that local time, beside what came."""
     desk = desk_of(request)
-    now, plan = desk.source.now(), desk.source.plan()
+    now = desk.source.now()
     tz = words.zone(now.timezone)
+    asked, wrong = forms.local_moment(known, tz) if known else (None, "")
+    plan = desk.source.plan(asked)
     bounds = tuple(draw.value_range([one for one in plan.series if one.unit == unit]) for unit in outlook.units(plan))
     start, end = (plan.times[0], plan.times[-1]) if plan.times else (plan.at, plan.at)
     values = {
@@ -75,9 +79,14 @@ def show_plan(request: Request, actor: Reader) -> HTMLResponse:
         "ahead": outlook.ahead(plan.rows, plan.at, tz),
         "start": start,
         "end": end,
+        "known": known,
+        "wrong": wrong,
+        "view": None,
         "modes": tuple(dict.fromkeys(block[3] for row in plan.rows for block in row.blocks)),
     }
-    return desk.page(request, "plan.html", values | _strip(now), actor)
+    if plan.known is None:
+        values |= {"drawing": draw_storm} | draw_storm.values(desk.source.storm(), open_table=False)
+    return desk.page(request, "plan.html", values | strip(now), actor)
 
 
 @router.get("/ledger")
@@ -92,7 +101,7 @@ def show_ledger(request: Request, actor: Reader, before: Before = None) -> HTMLR
         "before": before,
         "older": entries[-1].seq if entries and entries[-1].seq > 0 else None,
     }
-    return desk.page(request, "ledger.html", values | _strip(desk.source.now()), actor)
+    return desk.page(request, "ledger.html", values | strip(desk.source.now()), actor)
 
 
 @router.get("/ledger/entry/{seq}")
@@ -110,14 +119,14 @@ def show_entry(request: Request, actor: Reader, seq: Seq) -> HTMLResponse:
         "computed": root,
         "valid": root == found.root,
     }
-    return desk.page(request, "entry.html", values | _strip(desk.source.now()), actor)
+    return desk.page(request, "entry.html", values | strip(desk.source.now()), actor)
 
 
 @router.get("/home")
 def show_homes(request: Request, actor: Reader) -> HTMLResponse:
     """How does each household stand today?"""
     desk = desk_of(request)
-    return desk.page(request, "homes.html", {"homes": desk.source.homes()} | _strip(desk.source.now()), actor)
+    return desk.page(request, "homes.html", {"homes": desk.source.homes()} | strip(desk.source.now()), actor)
 
 
 @router.get("/home/{home}")
@@ -127,7 +136,7 @@ def show_home(request: Request, actor: Reader, home: str) -> HTMLResponse:
     found = desk.source.home(home)
     if found is None:
         raise NotFound(f"There is no home {home!r} here.")
-    return desk.page(request, "home.html", {"home": found} | _strip(desk.source.now()), actor)
+    return desk.page(request, "home.html", {"home": found} | strip(desk.source.now()), actor)
 
 
 @router.get("/devices/{device}")
@@ -138,7 +147,18 @@ def show_device(request: Request, actor: Reader, device: str) -> HTMLResponse:
     found = find_device(now, device)
     values = device_values(desk, found, now)
     name = "parts/hold.html" if is_fragment(request) else "device.html"
-    return desk.page(request, name, values | _strip(now), actor)
+    return desk.page(request, name, values | strip(now), actor)
+
+
+@router.get("/devices/{device}/day")
+def show_device_day(request: Request, actor: Reader, device: str) -> HTMLResponse:
+    """What did this device report in the last day, and what was it told?"""
+    desk = desk_of(request)
+    now = desk.source.now()
+    found = find_device(now, device)
+    values = {"device": found, "day": device_day(desk.source, found, now.at, words.zone(now.timezone)), "now": now}
+    name = "parts/day.html" if is_fragment(request) else "day.html"
+    return desk.page(request, name, values | strip(now), actor)
 
 
 @router.get("/static/{digest}/{name}")
@@ -166,13 +186,17 @@ def find_device(now: NowView, device: str) -> DeviceView:
     return found
 
 
+def fresh_id(desk: Desk) -> str:
+    """Returns the number of a form that is shown now."""
+    return command_id(round(desk.config.clock_s() * 1000), proof.random_bits())
+
+
 def device_values(
     desk: Desk, device: DeviceView, now: NowView, typed: Mapping[str, str] | None = None,
     problems: tuple[forms.Problem, ...] = (),
 ) -> dict[str, object]:  # fmt: skip
     """Returns what the device page and its hold form need; `typed` is what stood in the fields."""
-    fresh = command_id(round(desk.config.clock_s() * 1000), proof.random_bits())
-    fields = {"id": fresh, "value": "", "minutes": "15", "reason": ""} | dict(typed or {})
+    fields = {"id": fresh_id(desk), "value": "", "minutes": "15", "reason": ""} | dict(typed or {})
     return {
         "device": device,
         "fields": fields,
@@ -184,6 +208,6 @@ def device_values(
     }
 
 
-def _strip(now: NowView) -> dict[str, object]:
+def strip(now: NowView) -> dict[str, object]:
     """Returns what the alarm strip at the top of every page needs."""
     return {"open_alarms": outlook.open_alarms(now.alarms), "ack_id": ack_id}

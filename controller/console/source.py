@@ -6,12 +6,14 @@ longer than its docstring says.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from controller.commands import Command, CommandResult
-from controller.store.series import Series
+from controller.community_values import CharterPage, MoneyPage
+from controller.store.series import PointRange, Series
+from controller.storm_values import StormView
 from controller.views import HomeView, NowView, PlanView
 from devices.clock import Instant
 from devices.model import PointId
@@ -88,8 +90,28 @@ class ConsoleSource(Protocol):
         """Returns the view of the last cycle; never waits."""
         ...
 
-    def plan(self) -> PlanView:
-        """Returns the plan view of the last cycle; never waits."""
+    def plan(self, known: Instant | None = None) -> PlanView:
+        """Returns the plan view of the last cycle, or of what was known at a time; reads a small file at most."""
+        ...
+
+    def storm(self) -> StormView:
+        """Returns the Storm page of the last cycle; never waits."""
+        ...
+
+    def charter(self) -> CharterPage:
+        """Returns the rules in force and every vote; reads what is new in the ledger."""
+        ...
+
+    def ballot(self, number: int, choice: str) -> Mapping[str, object] | None:
+        """Returns the ballot to sign for a choice in an open vote, or None."""
+        ...
+
+    def vote_file(self, number: int) -> bytes | None:
+        """Returns what a recount of a counted vote needs, or None."""
+        ...
+
+    def money(self) -> MoneyPage:
+        """Returns the treasurer's page; reads what is new in the ledger."""
         ...
 
     def homes(self) -> tuple[HomeEntry, ...]:
@@ -118,6 +140,10 @@ class ConsoleSource(Protocol):
 
     def series(self, points: Sequence[PointId], start: Instant, end: Instant, step_ms: int) -> Series:
         """Returns means per step of [start, end)."""
+        ...
+
+    def ranges(self, points: Sequence[PointId], start: Instant, end: Instant) -> Mapping[PointId, PointRange]:
+        """Returns every sample of [start, end)."""
         ...
 
     def command(self, command: Command) -> CommandResult:

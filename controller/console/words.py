@@ -29,6 +29,7 @@ POINT_NAMES = {
     "import_wh": "taken",
     "export_wh": "given",
     "on": "on",
+    "clock_s": "its clock",
 }
 _KILO = {"W": "kW", "Wh": "kWh", "VA": "kVA"}
 _PER_CENT = frozenset({"fraction", "1", ""})

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from controller.ledger.canonical import NotCanonical
-from controller.ledger.core import LedgerState, absorb
-from controller.ledger.entries import Entry, EntryState, Posting, SealedEntry, UnknownVersion, totals, unseal
+from controller.ledger.core import APPROVAL, PERIOD_CLOSE, LedgerState, absorb, judge_accounts
+from controller.ledger.entries import MOVING, Entry, EntryState, Posting, SealedEntry, UnknownVersion, totals, unseal
+from controller.ledger.linked import Chain
 from controller.ledger.merkle import Frontier, leaf_hash
 from controller.ledger.note import Checkpoint, NoteError, Verifier, verify
+from controller.ledger.quorum import quorum_of, signed_by
+from controller.ledger.trial import Movement, trial_balance, trial_root
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,8 @@ class LogAudit:
         self._wanted = set(sizes)
         self._frontier = Frontier()
         self._posted: dict[str, tuple[Posting, ...]] = {}
+        self._moved: list[Movement] = []
+        self._chain = Chain()
 
     @property
     def size(self) -> int:
@@ -63,20 +68,15 @@ class LogAudit:
         except NotCanonical as error:
             self._find(where, str(error))
             return None
-        problem = self._judge(entry)
+        problem = self._chain.next(entry) or self._judge(entry)
         if problem:
             self._find(where, f"{entry.kind} {entry.id}: {problem}")
         else:
             self._posted[entry.id] = entry.postings
+            if entry.postings and entry.state in MOVING:
+                self._moved.append((entry.at, entry.postings))
             absorb(self.state, SealedEntry(entry, document, computed))
         return entry
-
-    def postings(self, seq: int, entry: Entry, rows: Sequence[Posting]) -> None:
-        """Compares the postings table with an entry's document."""
-        if tuple(rows) != entry.postings:
-            self.findings.append(
-                Finding("postings", f"entry {seq}", f"the table has {_short(rows)}, the entry {_short(entry.postings)}")
-            )
 
     def balances(self, stored: Mapping[tuple[str, str], tuple[int, int]]) -> None:
         """Compares the balances table with the sum of all entries."""
@@ -126,9 +126,38 @@ class LogAudit:
         for posting in entry.postings:
             if posting.account not in self.state.accounts:
                 return f"account {posting.account!r} was never opened"
+        refused = judge_accounts(self.state, entry)
+        if refused is not None:
+            return f"{refused.code}: {refused.message}"
+        if entry.kind == APPROVAL:
+            return self._judge_approval(entry)
+        if entry.kind == PERIOD_CLOSE:
+            return self._judge_close(entry)
         if entry.state in (EntryState.POSTED, EntryState.PENDING):
             return "" if not entry.refers else f"refers to {entry.refers}"
         return self._judge_reference(entry)
+
+    def _judge_approval(self, entry: Entry) -> str:
+        body = entry.body
+        of, by, leaf = str(body.get("proposal")), str(body.get("by")), str(body.get("leaf"))
+        pending = self.state.pending.get(of)
+        if pending is None or self.state.leaves[of].hex() != leaf:
+            return f"approves {of}, which is not pending with this content"
+        quorum = quorum_of(pending.body)
+        who = None if quorum is None else quorum.who.get(by)
+        if who is None or who.role != body.get("role"):
+            return f"{by} may not approve {of}"
+        signed = not who.key or signed_by(who.key, leaf, str(body.get("signature")))
+        return "" if signed else f"the signature of {by} is not by {who.key}"
+
+    def _judge_close(self, entry: Entry) -> str:
+        body = entry.body
+        asked = self.state.closings.get(str(body.get("asked")))
+        if asked is None or asked.by == body.get("by"):
+            return "closes a period without a second person"
+        root = trial_root(trial_balance(self._moved, asked.until))
+        same = asked.until == body.get("until") and body.get("trial") == asked.trial == root
+        return "" if same else f"its trial balance is not that of the entries before it ({root[:16]}…)"
 
     def _judge_reference(self, entry: Entry) -> str:
         target = self._posted.get(entry.refers)
@@ -141,6 +170,11 @@ class LogAudit:
             return "" if entry.postings == exact else f"is not the exact inverse of {entry.refers}"
         if entry.refers not in self.state.pending:
             return f"{entry.state} of {entry.refers}, which is not pending"
+        if entry.state is EntryState.POST:
+            quorum = quorum_of(self.state.pending[entry.refers].body)
+            missing = "" if quorum is None else quorum.missing(self.state.approvals.get(entry.refers, {}))
+            if missing:
+                return f"was made final without its quorum: {missing}"
         return "" if entry.postings == target else f"has other postings than {entry.refers}"
 
     def _find(self, where: str, message: str) -> None:
@@ -149,8 +183,3 @@ class LogAudit:
 
 def _held(balance: tuple[int, int] | None) -> str:
     return "nothing" if balance is None else f"{balance[0]} (pending {balance[1]})"
-
-
-def _short(postings: Sequence[Posting]) -> str:
-    text = ", ".join(f"{p.account} {p.amount} {p.asset}" for p in postings[:3])
-    return f"{text}, …" if len(postings) > 3 else text or "none"

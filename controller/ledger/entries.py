@@ -6,17 +6,24 @@ entry sum to zero per asset. Kinds are open: `settle.day`, `bill`, `command.hold
 
 from __future__ import annotations
 
+import json.encoder
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 
-from controller.ledger.canonical import Json, NotCanonical, amount_text, decode, encode, parse_amount
+from controller.ledger.canonical import Json, NotCanonical, decode, encode, parse_amount, whole_text
 from controller.ledger.merkle import leaf_hash
 from devices.clock import Instant
 
 VERSION = 1
+PLAIN = ("", "", "")
+"""What an entry has that neither expires nor is one of several nor refers to another."""
+
+_quoted = json.encoder.encode_basestring
+_UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")  # RFC 9562 section 5.7
 
 
 class UnknownVersion(ValueError):
@@ -32,6 +39,10 @@ class EntryState(StrEnum):
     VOID = "void"  # takes a pending entry back
     EXPIRE = "expire"  # the same, by time-out
     REVERSAL = "reversal"  # the exact inverse of a posted entry
+
+
+MOVING = (EntryState.POSTED, EntryState.POST, EntryState.REVERSAL)
+"""What moves amounts for good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +66,7 @@ class Entry:
     body: Mapping[str, Json]
     refers: str = ""
     expires: Instant | None = None
+    link: tuple[int, int] | None = None  # (position from 1, count): written whole with its neighbours or not at all
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,21 +84,51 @@ def seal(entry: Entry) -> SealedEntry:
     Raises:
         NotCanonical: the body holds what a document cannot.
     """
-    document: dict[str, Json] = {
-        "v": VERSION,
-        "id": entry.id,
-        "at": entry.at,
-        "kind": entry.kind,
-        "state": entry.state.value,
-        "postings": [[posting.account, posting.asset, amount_text(posting.amount)] for posting in entry.postings],
-        "body": dict(entry.body),
-    }
-    if entry.refers:
-        document["refers"] = entry.refers
-    if entry.expires is not None:
-        document["expires"] = entry.expires
-    data = encode(document)
+    try:
+        data = document_of(
+            whole_text(entry.at),
+            encode(entry.body).decode() if entry.body else "{}",
+            entry.id,
+            _quoted(entry.kind),
+            ",".join([f'[{_quoted(p.account)},{_quoted(p.asset)},"{p.amount}"]' for p in entry.postings]),
+            entry.state,
+            rest_of(entry),
+        )
+    except UnicodeEncodeError as error:
+        raise NotCanonical(f"entry cannot be encoded: {error}") from error
     return SealedEntry(entry, data, leaf_hash(data))
+
+
+def rest_of(entry: Entry) -> tuple[str, str, str]:
+    """Returns (expires, link, refers) as texts, '' for what the entry does not have."""
+    if entry.expires is None and entry.link is None and not entry.refers:
+        return PLAIN
+    expires = "" if entry.expires is None else whole_text(entry.expires)
+    return expires, "" if entry.link is None else f"{entry.link[0]},{entry.link[1]}", entry.refers
+
+
+def document_of(
+    at: str, body: str, id: str, kind: str, postings: str, state: str, rest: tuple[str, str, str] = PLAIN
+) -> bytes:
+    """Returns the canonical document of an entry from the texts of its parts.
+
+    `body`, `kind` and `postings` (without the outer brackets) are JSON; `rest` is (expires, link without brackets,
+    refers), '' for what is not there.
+
+    Raises:
+        UnicodeEncodeError: a part holds half a surrogate pair.
+    """
+    # The keys of an entry are few and fixed, so their order is written down here: tests compare it with `encode`.
+    until = chain = to = ""
+    if rest != PLAIN:
+        expires, link, refers = rest
+        until = f'"expires":{expires},' if expires else ""
+        chain = f'"link":[{link}],' if link else ""
+        to = f'"refers":{_quoted(refers)},' if refers else ""
+    return (
+        f'{{"at":{at},"body":{body},{until}"id":{_quoted(id)},"kind":{kind},{chain}'
+        f'"postings":[{postings}],{to}"state":"{state}","v":{VERSION}}}'
+    ).encode()
 
 
 def unseal(data: bytes) -> Entry:
@@ -118,6 +160,7 @@ def unseal(data: bytes) -> Entry:
         body,
         refers=_text(document, "refers") if "refers" in document else "",
         expires=None if expires is None else Instant(_whole(document, "expires")),
+        link=_link(document.get("link")),
     )
 
 
@@ -134,11 +177,7 @@ def derived_id(at: Instant, *parts: str | int) -> str:
 
 def is_entry_id(text: str) -> bool:
     """Returns whether `text` is a UUIDv7 in its one lower-case form."""
-    try:
-        parsed = uuid.UUID(text)
-    except ValueError:
-        return False
-    return str(parsed) == text and parsed.version == 7 and parsed.variant == uuid.RFC_4122
+    return _UUID7.fullmatch(text) is not None
 
 
 def totals(postings: Sequence[Posting]) -> dict[str, int]:
@@ -155,6 +194,16 @@ def _posting(row: Json) -> Posting:
             return Posting(account, asset, parse_amount(amount))
         case _:
             raise NotCanonical(f"posting {row!r} is not [account, asset, amount]")
+
+
+def _link(value: Json) -> tuple[int, int] | None:
+    match value:
+        case None:
+            return None
+        case [int() as position, int() as count] if 1 <= position <= count:
+            return position, count
+        case _:
+            raise NotCanonical(f"link {value!r} is not [position, count]")
 
 
 def _text(document: Mapping[str, Json], key: str) -> str:

@@ -9,16 +9,32 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
 EMPTY_ROOT = sha256(b"").digest()
+_leaf_start = sha256(b"\x00").copy  # copying a started hash is a fifth cheaper than starting one
+_node_start = sha256(b"\x01").copy
 
 
 def leaf_hash(data: bytes) -> bytes:
     """Returns the 32-byte hash of a leaf: SHA-256(0x00 || data)."""
-    return sha256(b"\x00" + data).digest()
+    state = _leaf_start()
+    state.update(data)
+    return state.digest()
+
+
+def leaf_hashes(documents: Iterable[bytes]) -> list[bytes]:
+    """Returns the hashes of many leaves."""
+    found: list[bytes] = []
+    for data in documents:
+        state = _leaf_start()
+        state.update(data)
+        found.append(state.digest())
+    return found
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
     """Returns the 32-byte hash of an inner node: SHA-256(0x01 || left || right)."""
-    return sha256(b"\x01" + left + right).digest()
+    state = _node_start()
+    state.update(left + right)
+    return state.digest()
 
 
 def root_of(leaves: Sequence[bytes]) -> bytes:
@@ -27,7 +43,11 @@ def root_of(leaves: Sequence[bytes]) -> bytes:
         return EMPTY_ROOT
     level = list(leaves)
     while len(level) > 1:
-        above = [sha256(b"\x01" + level[i] + level[i + 1]).digest() for i in range(0, len(level) - 1, 2)]
+        above: list[bytes] = []
+        for left, right in zip(level[::2], level[1::2], strict=False):
+            state = _node_start()
+            state.update(left + right)
+            above.append(state.digest())
         if len(level) % 2:
             above.append(level[-1])
         level = above
@@ -76,6 +96,10 @@ class Tree:
     def size(self) -> int:
         """Returns the number of leaves."""
         return len(self._levels[0])
+
+    def leaf(self, index: int) -> bytes:
+        """Returns the hash of a leaf."""
+        return self._levels[0][index]
 
     def extend(self, leaves: Iterable[bytes]) -> None:
         """Adds leaf hashes."""

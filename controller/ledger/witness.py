@@ -111,7 +111,15 @@ def consider(submission: Submission, keys: Sequence[Verifier], seen: Seen | None
     return Grown(text, head)
 
 
-def trusted(logs: Mapping[str, Verifier], note: str) -> tuple[Verifier, ...]:
-    """Returns the keys trusted for the log that a checkpoint is of."""
-    verifier = logs.get(origin_of(note))
-    return () if verifier is None else (verifier,)
+def trusted(logs: Mapping[str, Sequence[Verifier]], note: str) -> tuple[Verifier, ...]:
+    """Returns the keys trusted for the log that a checkpoint is of, oldest first."""
+    return tuple(logs.get(origin_of(note), ()))
+
+
+def signed_by_newest(keys: Sequence[Verifier], note: str) -> bool:
+    """Returns whether the newest of several keys signed a checkpoint: the older ones have served."""
+    try:
+        verify(note, keys[-1:])
+    except NoteError:
+        return False
+    return True

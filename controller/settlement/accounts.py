@@ -44,7 +44,7 @@ def given_account(member: str) -> str:
 
 
 def owes_account(member: str) -> str:
-    """Returns the money account of a member: positive = it owes the community."""
+    """Returns the money account of a member: positive = it owes the community, negative is prepaid credit."""
     return f"member:{member}:owes"
 
 
@@ -89,6 +89,12 @@ def bill_postings(charter: Charter, member: str, amount: int) -> tuple[Posting, 
     """Returns a member's bill: the member owes, the community has billed [minor units]."""
     asset = money(charter)
     return _nonzero(Posting(owes_account(member), asset, amount), Posting(BILLED, asset, -amount))
+
+
+def dividend_postings(charter: Charter, member: str, amount: int) -> tuple[Posting, ...]:
+    """Returns a part of the community's gain given to a member, who owes so much less [minor units]."""
+    asset = money(charter)
+    return _nonzero(Posting(owes_account(member), asset, -amount), Posting(TREASURY, asset, amount))
 
 
 def closing_postings(charter: Charter, billed: int, exact: int, outside: int) -> tuple[Posting, ...]:

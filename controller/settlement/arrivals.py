@@ -58,7 +58,7 @@ class Arrivals:
             self.since[point] = start
         if self.first is None or day.start < self.first:
             self._first_day(day, calendar)
-        counts = point in watched.all
+        counts = point in watched.ever
         if counts and (filling or point in self.gaps):
             self._close_gap(point, start, filling=filling)
         if self.closed_until is not None and day.start < self.closed_until:
@@ -80,6 +80,10 @@ class Arrivals:
     def next_open(self) -> Instant | None:
         """Returns the start of the oldest day without a final run; None before the first record."""
         return self.first if self.closed_until is None else self.closed_until
+
+    def again(self, days: Iterable[Instant]) -> None:
+        """Marks settled days for another run: something else than a record has become known about them."""
+        self._add_late(day for day in days if self.closed_until is not None and day < self.closed_until)
 
     def remember(self, day: Instant, missing: Iterable[str], waiting: Iterable[str], estimated: Iterable[str]) -> None:
         """Takes note of what the standing run of a day lacks.

@@ -16,7 +16,11 @@ from devices.units import UWH_PER_WH
 
 UWH_PER_KWH = 1_000 * UWH_PER_WH
 ML_PER_M3 = 1_000_000
-_WATER_SCALE = UWH_PER_KWH // ML_PER_M3
+AMOUNT = "amount"
+"""Unit of a line that is an exact amount already: 1e-15 of the major unit, at a price of 1."""
+_SCALE = {"uWh": 1, "mL": UWH_PER_KWH // ML_PER_M3, AMOUNT: 1}
+_PIECE = UWH_PER_KWH
+"""One delivery at a price of one micro-unit, as a numerator over 10^15."""
 
 
 class BodyBroken(ValueError):
@@ -29,21 +33,25 @@ class Line:
 
     text: str
     quantity: int
-    unit: str  # uWh or mL
-    price: int  # micro-units per kWh or m3
+    unit: str  # uWh, mL, `amount`, or a word for what is counted (delivery)
+    price: int  # micro-units per kWh, m3 or piece
 
     @property
     def numerator(self) -> int:
         """Returns the exact amount x 10^15 major units."""
-        return self.quantity * self.price * (_WATER_SCALE if self.unit == "mL" else 1)
+        return self.quantity * self.price * _SCALE.get(self.unit, _PIECE)
 
     def quantity_text(self) -> str:
-        """Returns `12.345678 kWh` or `3.250000 m3`, exact."""
+        """Returns `12.345678 kWh` or `3.250000 m3`, exact; '' where the line is an amount."""
+        if self.unit not in ("uWh", "mL"):
+            return "" if self.unit == AMOUNT else f"{self.quantity} {self.unit}"
         scale, name = (UWH_PER_KWH, "kWh") if self.unit == "uWh" else (ML_PER_M3, "m3")
         return f"{decimal_text(self.quantity, scale)} {name}"
 
     def price_text(self, currency: str) -> str:
-        """Returns `0.29 EUR/kWh`."""
+        """Returns `0.29 EUR/kWh`; '' where the line is an amount."""
+        if self.unit not in ("uWh", "mL"):
+            return "" if self.unit == AMOUNT else f"{decimal_text(self.price, 1_000_000)} {currency}/{self.unit}"
         return f"{decimal_text(self.price, 1_000_000)} {currency}/{'kWh' if self.unit == 'uWh' else 'm3'}"
 
     def amount_text(self) -> str:

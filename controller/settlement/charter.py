@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from controller.ledger.canonical import Json
 from devices.clock import Instant
@@ -40,6 +40,8 @@ class Charter:
     water_price: int  # per m3 beyond
     bill_period: str  # day, week or month, in local time
     rounding: str = "half-even-per-bill"
+    clauses: Mapping[str, Json] | None = field(default=None, hash=False)  # a voted charter file, whole (`clauses.py`)
+    clock_tolerance_ms: int | None = None  # None: intervals are billed as they stand, whatever their clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,9 @@ class CharterBroken(ValueError):
 
 def charter_document(charter: Charter) -> dict[str, Json]:
     """Returns the charter as it is published in the log; prices stay whole micro-units."""
+    clauses: dict[str, Json] = {} if charter.clauses is None else {"clauses": charter.clauses}
     return {
+        **clauses,
         "version": charter.version,
         "valid_from": charter.valid_from,
         "currency": charter.currency,
@@ -86,6 +90,7 @@ def charter_document(charter: Charter) -> dict[str, Json]:
         "water_price": charter.water_price,
         "bill_period": charter.bill_period,
         "rounding": charter.rounding,
+        **({} if charter.clock_tolerance_ms is None else {"clock_tolerance_ms": charter.clock_tolerance_ms}),
     }
 
 
@@ -107,7 +112,7 @@ def parse_charter(document: Json) -> Charter:
         CharterBroken: a field is missing or of another type.
     """
     row = _object(document)
-    bands = row.get("bands")
+    bands, clauses = row.get("bands"), row.get("clauses")
     if not isinstance(bands, list):
         raise CharterBroken("a charter has a list of bands")
     return Charter(
@@ -127,6 +132,8 @@ def parse_charter(document: Json) -> Charter:
         water_price=_int(row, "water_price"),
         bill_period=_str(row, "bill_period"),
         rounding=_str(row, "rounding"),
+        clauses=None if clauses is None else _object(clauses),
+        clock_tolerance_ms=_int(row, "clock_tolerance_ms") if "clock_tolerance_ms" in row else None,
     )
 
 

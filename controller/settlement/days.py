@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from controller.settlement.intervals import Kept
@@ -34,6 +34,14 @@ class Pages:
         while self.above and self.page + 1 in self.above:
             self.page += 1
             self.above.remove(self.page)
+
+    def extend(self, pages: Sequence[int]) -> None:
+        """Takes many pages; cheap where they follow those that are there."""
+        if not self.above and list(pages) == list(range(self.page + 1, self.page + 1 + len(pages))):
+            self.page += len(pages)
+            return
+        for page in pages:
+            self.add(page)
 
 
 @dataclass(slots=True)
@@ -103,12 +111,14 @@ class WatchedPoints:
     all: frozenset[str]
     energy: frozenset[str]  # with the grid meter
     grid: str
+    ever: frozenset[str]  # of all rules: what comes late for somebody who has left changes the days until then
 
     @classmethod
-    def of(cls, rules: Rules) -> WatchedPoints:
-        """Returns the points of a set of rules."""
-        grid = (rules.grid_point,) if rules.grid_point else ()
-        return cls(frozenset(rules.points()), frozenset((*rules.energy_points(), *grid)), rules.grid_point)
+    def of(cls, rules: Rules, known: Iterable[Rules] = ()) -> WatchedPoints:
+        """Returns the points of the rules in force; `known` are all that were ever published."""
+        grid, points = (rules.grid_point,) if rules.grid_point else (), rules.points()
+        ever = frozenset(points).union(*(one.points() for one in known))
+        return cls(frozenset(points), frozenset((*rules.energy_points(), *grid)), rules.grid_point, ever)
 
 
 def _order(kept: Kept) -> tuple[int, int, int]:

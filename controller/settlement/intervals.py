@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from controller.ledger.merkle import leaf_hash, root_of
+from controller.settlement.evidence import Evidence
 from controller.settlement.tariff import LocalDay
-from devices.clock import SLOT_MS, Instant
+from devices.clock import SLOT_MS, ClockQuality, Instant
 from devices.model import IntervalRecord, RecordQuality
 
 BRACKET_MS = 31 * 86_400_000
@@ -43,6 +44,16 @@ class Quarantine(StrEnum):
     SUSPECT = "suspect"  # the gateway marked a record: registers backwards or jumped
     REGISTER = "register"  # registers of consecutive records contradict each other
     OVERLAP = "overlap"  # two records for one slot
+    SIGNATURE = "signature"  # what the gateway signed for this day is not what the records say, or not signed by it
+
+
+class Method(StrEnum):
+    """How an interval came about that was not simply measured."""
+
+    GAP = "gap"  # registers on both sides, spread evenly
+    GATEWAY = "gateway"  # spread by the gateway, from its own registers
+    CLOCK = "clock"  # the clock was less sure than the charter tolerates: registers averaged
+    MARKED = "marked"  # the clock was not synchronised, but sure enough: billed as it stands
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +67,19 @@ class PointDay:
     estimated: int  # slots filled by the gateway or by `point_day` between registers
     root: bytes  # Merkle root over the day's record leaves, in slot order
     quarantine: Quarantine | None = None
+    methods: tuple[tuple[Method, int], ...] = ()  # slots by how they came about, measured ones left out
+
+
+@dataclass(frozen=True, slots=True)
+class Proofs:
+    """What is known about a usage point besides its records: statements, the charter's tolerance, signed days."""
+
+    evidence: Evidence
+    tolerance_ms: int | None = None  # None: the charter says nothing about clocks
+    signed: bool = True  # no signed day contradicts the records
+
+
+NO_PROOFS = Proofs(Evidence())
 
 
 def record_bytes(record: IntervalRecord) -> bytes:
@@ -100,6 +124,7 @@ def point_day(
     after: IntervalRecord | None,
     *,
     since: Instant | None,
+    proofs: Proofs = NO_PROOFS,
 ) -> PointDay:
     """Returns the validated day of one usage point.
 
@@ -108,20 +133,37 @@ def point_day(
     None means that it has never been heard.
     """
     root = root_of([item.leaf for item in kept])
-    problem = _contradiction(kept, before)
+    around = proofs.evidence.joined(
+        point, [r for r in (before, *(item.record for item in kept), after) if r is not None]
+    )
+    before = around.pop(0) if before is not None else None
+    after = around.pop() if after is not None else None
+    problem = _contradiction(around, before)
+    if problem is None and not proofs.signed:
+        problem = Quarantine.SIGNATURE
     if problem is None and since is not None:
-        filled = _fill(day, kept, before, after, since)
+        filled = _fill(day, around, before, after, since)
         if filled is not None:
-            imports, exports, estimated = filled
-            return PointDay(point, tuple(imports), tuple(exports), len(kept), estimated, root)
+            methods = _average(day, around, filled, proofs)
+            estimated = sum(count for method, count in methods if method is not Method.MARKED)
+            imports, exports = tuple(filled.imports), tuple(filled.exports)
+            return PointDay(point, imports, exports, len(kept), estimated, root, None, methods)
     zeros = (0,) * day.slots
     return PointDay(point, zeros, zeros, len(kept), 0, root, problem or Quarantine.MISSING)
 
 
-def _contradiction(kept: Sequence[Kept], before: IntervalRecord | None) -> Quarantine | None:
+@dataclass(slots=True)
+class _Filled:
+    """A day's intervals in the making."""
+
+    imports: list[int]
+    exports: list[int]
+    gaps: int = 0  # slots spread between registers
+
+
+def _contradiction(records: Sequence[IntervalRecord], before: IntervalRecord | None) -> Quarantine | None:
     last = before
-    for item in kept:
-        record = item.record
+    for record in records:
         if record.quality is RecordQuality.SUSPECT:
             return Quarantine.SUSPECT
         if record.import_delta < 0 or record.export_delta < 0:
@@ -138,27 +180,54 @@ def _contradiction(kept: Sequence[Kept], before: IntervalRecord | None) -> Quara
 
 
 def _fill(
-    day: LocalDay, kept: Sequence[Kept], before: IntervalRecord | None, after: IntervalRecord | None, since: Instant
-) -> tuple[list[int], list[int], int] | None:
-    """Returns (imports, exports, estimated slots), or None where a gap is not bracketed by registers."""
-    imports, exports = [0] * day.slots, [0] * day.slots
-    estimated, last = 0, before
+    day: LocalDay,
+    records: Sequence[IntervalRecord],
+    before: IntervalRecord | None,
+    after: IntervalRecord | None,
+    since: Instant,
+) -> _Filled | None:
+    """Returns the day's intervals, or None where a gap is not bracketed by registers."""
+    filled, last = _Filled([0] * day.slots, [0] * day.slots), before
     reached = max(day.start, since)
-    for item in kept:
-        record = item.record
+    for record in records:
         if record.start > reached:
-            if not _spread(day, imports, exports, last, record):
+            if not _spread(day, filled.imports, filled.exports, last, record):
                 return None
-            estimated += (record.start - reached) // SLOT_MS
+            filled.gaps += (record.start - reached) // SLOT_MS
         slot = (record.start - day.start) // SLOT_MS
-        imports[slot], exports[slot] = record.import_delta, record.export_delta
-        estimated += record.quality is RecordQuality.ESTIMATED
+        filled.imports[slot], filled.exports[slot] = record.import_delta, record.export_delta
         last, reached = record, record.end
     if reached < day.end:
-        if not _spread(day, imports, exports, last, after):
+        if not _spread(day, filled.imports, filled.exports, last, after):
             return None
-        estimated += (day.end - reached) // SLOT_MS
-    return imports, exports, estimated
+        filled.gaps += (day.end - reached) // SLOT_MS
+    return filled
+
+
+def _average(
+    day: LocalDay, records: Sequence[IntervalRecord], filled: _Filled, proofs: Proofs
+) -> tuple[tuple[Method, int], ...]:
+    """Averages slots of doubtful time over each run of them; returns how every slot came about."""
+    counts = {Method.GAP: filled.gaps, Method.GATEWAY: 0, Method.CLOCK: 0, Method.MARKED: 0}
+    runs: list[range] = []
+    for record in records:
+        slot = (record.start - day.start) // SLOT_MS
+        if proofs.evidence.doubtful(record, proofs.tolerance_ms):
+            counts[Method.CLOCK] += 1
+            if runs and runs[-1].stop == slot:
+                runs[-1] = range(runs[-1].start, slot + 1)
+            else:
+                runs.append(range(slot, slot + 1))
+        elif record.quality is RecordQuality.ESTIMATED:
+            counts[Method.GATEWAY] += 1
+        elif proofs.tolerance_ms is not None and record.clock is not ClockQuality.SYNCHRONISED:
+            counts[Method.MARKED] += 1
+    for run in runs:
+        for series in (filled.imports, filled.exports):
+            moved, count = sum(series[slot] for slot in run), len(run)
+            for k, slot in enumerate(run):
+                series[slot] = (k + 1) * moved // count - k * moved // count
+    return tuple((method, count) for method, count in counts.items() if count)
 
 
 def _spread(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from controller.ledger.canonical import Json
 from controller.ledger.entries import Entry
 from controller.settlement.charter import (
+    Charter,
     CharterBroken,
     charter_document,
     member_document,
@@ -20,6 +21,8 @@ from devices.clock import Instant
 
 CHARTER = "charter"
 CHARTER_TABLE = "charter.table"
+VOTE = "vote"
+"""In the body of a `charter` entry: the vote that passed it; the site file's charters have none."""
 
 
 @dataclass(slots=True)
@@ -28,6 +31,7 @@ class Published:
 
     rules: dict[str, Rules] = field(default_factory=dict[str, Rules])
     calendars: dict[str, Calendar] = field(default_factory=dict[str, Calendar])
+    votes: dict[str, str] = field(default_factory=dict[str, str])  # charter entry -> the vote that passed it
 
     def absorb(self, entry: Entry) -> None:
         """Takes a `charter` or `charter.table` entry; ignores others.
@@ -38,6 +42,8 @@ class Published:
         if entry.kind == CHARTER:
             self.rules[entry.id] = parse_rules(entry.body)
             self.calendars[entry.id] = Calendar()
+            if VOTE in entry.body:
+                self.votes[entry.id] = str(entry.body[VOTE])
         elif entry.kind == CHARTER_TABLE:
             table = entry.body.get("table")
             charter = entry.body.get("charter")
@@ -46,13 +52,40 @@ class Published:
             self.calendars[str(charter)].add(TariffTable.parse(table))
 
     def in_force(self, start: Instant) -> str:
-        """Returns the id of the charter in force for a day that starts then: the last published that is valid."""
-        valid = [name for name, rules in self.rules.items() if rules.charter.valid_from <= start]
+        """Returns the id of the charter in force for a day that starts then.
+
+        What members have voted for goes before what the site file says; of several the one valid last, and of
+        those with the same date the one published last.
+        """
+        valid = [name for name, rules in self.rules.items() if self._holds(rules.charter, start)]
+        voted = [name for name in valid if name in self.votes]
+        if voted:
+            latest = max(self.rules[name].charter.valid_from for name in voted)
+            return [name for name in voted if self.rules[name].charter.valid_from == latest][-1]
         return valid[-1] if valid else next(iter(self.rules))
+
+    def held(self) -> tuple[tuple[Instant, Charter], ...]:
+        """Returns which charter holds from when on, in order; it holds until the next."""
+        starts, ends = {one.charter.valid_from for one in self.rules.values()}, set[Instant]()
+        for rules in self.rules.values():
+            until = _valid_to(rules.charter)
+            if until is not None:
+                ends.add(until)
+        return tuple((at, self.rules[self.in_force(at)].charter) for at in sorted(starts | ends))
+
+    def _holds(self, charter: Charter, start: Instant) -> bool:
+        until = _valid_to(charter)
+        return charter.valid_from <= start and (until is None or start < until)
 
     def bands(self, charter: str, day: LocalDay) -> tuple[int, ...]:
         """Returns the band of each slot of a day."""
         return self.calendars[charter].bands(day)
+
+
+def _valid_to(charter: Charter) -> Instant | None:
+    """Returns the end that a charter has set itself, if it has."""
+    until = None if charter.clauses is None else charter.clauses.get("valid_to")
+    return Instant(until) if isinstance(until, int) else None
 
 
 def rules_document(rules: Rules) -> dict[str, Json]:

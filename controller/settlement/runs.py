@@ -7,13 +7,19 @@ charter, tariff table and members.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from controller.ledger.canonical import Json, encode
 from controller.ledger.entries import Posting
 from controller.ledger.merkle import leaf_hash, root_of
-from controller.settlement.accounts import bill_postings, closing_postings, day_postings, grid_postings
+from controller.settlement.accounts import (
+    bill_postings,
+    closing_postings,
+    day_postings,
+    dividend_postings,
+    grid_postings,
+)
 from controller.settlement.bills import (
     BodyBroken,
     Line,
@@ -21,11 +27,22 @@ from controller.settlement.bills import (
     exact,
     member_day_fields,
     merge,
+    minor_text,
     parse_member_day,
     round_minor,
 )
 from controller.settlement.charter import Charter, Member
-from controller.settlement.intervals import PointDay
+from controller.settlement.clauses import (
+    ClauseDay,
+    clause_day,
+    dividend,
+    dividend_steps,
+    grid_cost,
+    period_lines,
+    service_lines,
+)
+from controller.settlement.intervals import Method, PointDay
+from controller.settlement.prices import PeriodTotals
 from controller.settlement.sharing import GridDay, MemberDay, SlotTotals, grid_day, member_day, slot_totals
 from controller.settlement.tariff import LocalDay
 from devices.units import UWH_PER_WH
@@ -35,7 +52,9 @@ SETTLE_GRID = "settle.grid"
 RUN_DAY = "run.day"
 BILL = "bill"
 RUN_BILL = "run.bill"
-RUN_KINDS = (SETTLE_DAY, SETTLE_GRID, RUN_DAY, BILL, RUN_BILL)
+_EARLIEST = {Method.GAP, Method.GATEWAY}
+DIVIDEND = "dividend"
+RUN_KINDS = (SETTLE_DAY, SETTLE_GRID, RUN_DAY, BILL, DIVIDEND, RUN_BILL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +100,9 @@ class DayResult:
     drafts: tuple[Draft, ...]  # members in order, then the grid, then the run itself
 
 
+NO_EXCHANGE = PeriodTotals(0, 0, 0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class BilledDay:
     """What a bill needs of a settled day, read back from the log."""
@@ -90,6 +112,16 @@ class BilledDay:
     members: Mapping[str, MemberDay]
     grid_cost: int
     held: Mapping[str, Sequence[str]]  # member -> usage points that were held back
+    lines: Mapping[str, tuple[Line, ...]] = field(default_factory=dict[str, tuple[Line, ...]])  # of a voted charter
+    exchange: PeriodTotals = NO_EXCHANGE
+    premium: int = 0
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])  # deliveries, ...
+
+    def lines_of(self, member: str) -> tuple[Line, ...]:
+        """Returns a member's lines of this day."""
+        if self.charter.clauses is None:
+            return day_lines(self.charter, self.members[member])
+        return (*self.lines.get(member, ()), *service_lines(self.charter, self.counts.get(member, {})))
 
 
 def settle_day(
@@ -103,19 +135,37 @@ def settle_day(
     if len(bands) != day.slots:
         raise ValueError(f"{day.name} has {day.slots} slots, the tariff table {len(bands)}")
     totals = slot_totals([points[name] for name in rules.energy_points()], day.slots)
-    members = {member.id: member_day(rules.charter, bands, totals, member, points) for member in rules.members}
+    clauses = None
+    if rules.charter.clauses is not None:
+        clauses = clause_day(rules.charter, day.start, bands, rules.members, points)
+        members = clauses.members
+    else:
+        members = {member.id: member_day(rules.charter, bands, totals, member, points) for member in rules.members}
     meter = points.get(rules.grid_point)
     grid = grid_day(rules.charter, bands, totals, meter)
+    if clauses is not None:
+        prices = [rules.charter.bands[band].import_price for band in bands]
+        grid = replace(grid, cost=grid_cost(rules.charter, grid, totals, prices))
     head: dict[str, Json] = {"day": day.name, "start": day.start, "end": day.end, "charter": charter_id}
     drafts = [
         Draft(
-            SETTLE_DAY, member.id, day_postings(member.id, members[member.id]), _day_body(head, member, members, points)
+            SETTLE_DAY,
+            member.id,
+            day_postings(member.id, members[member.id]),
+            _day_body(head, member, members, points) | _clause_lines(clauses, member.id),
         )
         for member in rules.members
     ]
-    drafts.append(Draft(SETTLE_GRID, "", grid_postings(grid, members.values()), _grid_body(head, grid, meter)))
+    drafts.append(
+        Draft(
+            SETTLE_GRID, "", grid_postings(grid, members.values()), _grid_body(head, grid, meter) | _exchange(clauses)
+        )
+    )
     held = tuple((name, point.quarantine.value) for name in rules.points() if (point := points[name]).quarantine)
-    drafts.append(Draft(RUN_DAY, "", (), _run_body(head, totals, held, [points[name] for name in rules.points()])))
+    run = _run_body(head, totals, held, [points[name] for name in rules.points()])
+    if clauses is not None:
+        run["public"] = clauses.public
+    drafts.append(Draft(RUN_DAY, "", (), run))
     return DayResult(totals, members, grid, held, sum(point.estimated for point in points.values()), tuple(drafts))
 
 
@@ -129,8 +179,11 @@ def settle_period(rules: Rules, name: str, days: Sequence[BilledDay]) -> tuple[D
     head: dict[str, Json] = {"period": name, "days": [day.day for day in days]}
     drafts: list[Draft] = []
     billed = numerator = 0
-    for member in rules.members:
-        lines = merge([day_lines(day.charter, day.members[member.id]) for day in days if member.id in day.members])
+    present = {member.id for member in rules.members}
+    for member in _billed(rules, days):
+        lines = merge(
+            [*(day.lines_of(member.id) for day in days if member.id in day.members), *_whole(rules, member.id, days)]
+        )
         amount = round_minor(exact(lines), charter.minor_digits)
         billed += amount
         numerator += exact(lines)
@@ -143,8 +196,11 @@ def settle_period(rules: Rules, name: str, days: Sequence[BilledDay]) -> tuple[D
             "amount": str(amount),
             "held": held,
         }
+        if member.id not in present:
+            body["final"] = True
         drafts.append(Draft(BILL, member.id, bill_postings(charter, member.id, amount), body))
-    outside = round_minor(sum(day.grid_cost for day in days) * UWH_PER_WH, charter.minor_digits)
+    cost = sum(day.grid_cost for day in days) * UWH_PER_WH - sum(day.premium for day in days)
+    outside = round_minor(cost, charter.minor_digits)
     total = round_minor(numerator, charter.minor_digits)
     closing: dict[str, Json] = {
         **head,
@@ -153,8 +209,78 @@ def settle_period(rules: Rules, name: str, days: Sequence[BilledDay]) -> tuple[D
         "rounding": str(total - billed),
         "outside": str(outside),
     }
+    gain, paid = total - outside, dividend(charter, total - outside, rules.members)
+    for member, each in paid.items():
+        body = {
+            **head,
+            "member": member,
+            "clause": "[dividend] permille",
+            "gain": str(gain),
+            "arithmetic": dividend_steps(charter, gain, len(paid), each),
+            "text": f"dividend {name}: {minor_text(each, charter)}",
+        }
+        drafts.append(Draft(DIVIDEND, member, dividend_postings(charter, member, each), body))
     drafts.append(Draft(RUN_BILL, "", closing_postings(charter, billed, total, outside), closing))
     return tuple(drafts)
+
+
+def _billed(rules: Rules, days: Sequence[BilledDay]) -> list[Member]:
+    """Returns who gets a bill: the members at the end of the period, then those who have left in it."""
+    present = {member.id for member in rules.members}
+    gone = {name: None for day in days for name in day.members if name not in present}
+    return [*rules.members, *(Member(name, name, (), ()) for name in gone)]
+
+
+def _whole(rules: Rules, member: str, days: Sequence[BilledDay]) -> Iterator[tuple[Line, ...]]:
+    """Yields the lines that voted charters reckon over all their days of the period."""
+    charters = {day.charter.version: day.charter for day in days if day.charter.clauses is not None}
+    for version, charter in charters.items():
+        own = [day for day in days if day.charter.version == version and member in day.members]
+        if own:
+            rows = [_totals_row(day.exchange) for day in days if day.charter.version == version]
+            exchange = PeriodTotals(*map(sum, zip(*rows, strict=True)))
+            whole_bill = version == rules.charter.version
+            yield period_lines(
+                charter, exchange, _sum_days([day.members[member] for day in own]), whole_bill=whole_bill
+            )
+
+
+def _totals_row(totals: PeriodTotals) -> tuple[int, int, int, int]:
+    return totals.taken, totals.given, totals.cost, totals.income
+
+
+def _sum_days(days: Sequence[MemberDay]) -> MemberDay:
+    """Returns the energy of several days as one, outside and water left out."""
+    return MemberDay(
+        sum(day.lifeline for day in days), sum(day.local for day in days), (), sum(day.sold for day in days),
+        sum(day.exported for day in days), 0, 0, sum(day.from_local for day in days),
+        sum(day.from_outside for day in days),
+    )  # fmt: skip
+
+
+def _clause_lines(clauses: ClauseDay | None, member: str) -> dict[str, Json]:
+    return {} if clauses is None else {"lines": [line_fields(line) for line in clauses.lines[member]]}
+
+
+def _exchange(clauses: ClauseDay | None) -> dict[str, Json]:
+    if clauses is None:
+        return {}
+    return {"exchange": [str(part) for part in _totals_row(clauses.exchange)], "premium": str(clauses.premium)}
+
+
+def parse_lines(body: Mapping[str, Json]) -> tuple[Line, ...]:
+    """Returns the lines in the body of a day that a voted charter settled; none of any other day."""
+    rows = body.get("lines")
+    return tuple(parse_line(row) for row in rows if isinstance(row, Mapping)) if isinstance(rows, list) else ()
+
+
+def parse_exchange(body: Mapping[str, Json]) -> tuple[PeriodTotals, int]:
+    """Returns (exchange, premium) in the body of a `settle.grid` entry; nothing where a site file's charter held."""
+    rows = body.get("exchange")
+    if not isinstance(rows, list) or len(rows) != 4:
+        return NO_EXCHANGE, 0
+    taken, given, cost, income = (int(str(row)) for row in rows)
+    return PeriodTotals(taken, given, cost, income), int(str(body.get("premium", "0")))
 
 
 def line_fields(line: Line) -> dict[str, Json]:
@@ -183,8 +309,12 @@ def _day_body(
     head: Mapping[str, Json], member: Member, members: Mapping[str, MemberDay], points: Mapping[str, PointDay]
 ) -> dict[str, Json]:
     own = [points[name] for name in (*member.usage_points, *member.water_points)]
+    methods: list[Json] = [[point.point, str(method), count] for point in own for method, count in point.methods]
+    if {method for point in own for method, _ in point.methods} <= _EARLIEST:
+        methods = []  # as ledgers from before methods have it
     return {
         **head,
+        **({"methods": methods} if methods else {}),
         "member": member.id,
         "quantities": member_day_fields(members[member.id]),
         "estimated": sum(point.estimated for point in own),

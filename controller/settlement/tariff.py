@@ -109,6 +109,11 @@ class Calendar:
         for table in tables:
             self.add(table)
 
+    @property
+    def tables(self) -> tuple[TariffTable, ...]:
+        """Returns the compiled years, oldest first."""
+        return tuple(self._tables)
+
     def add(self, table: TariffTable) -> None:
         """Adds a year."""
         index = bisect_right(self._starts, table.start)

@@ -13,20 +13,35 @@ from pathlib import Path
 
 from controller.ledger.canonical import Json, encode
 from controller.ledger.entries import EntryState
+from controller.ledger.log_keys import LOG_KEY, LogKey, key_of
+from controller.ledger.log_policy import LOG_POLICY, policy_of, read_policy
 from controller.ledger.merkle import Tree, leaf_hash
-from controller.ledger.note import Checkpoint, NoteError, Verifier, verify
+from controller.ledger.note import Checkpoint, NoteError, verify
+from controller.settlement.evidence import (
+    CLOCK_SET,
+    EVIDENCE_KINDS,
+    METER_REPLACED,
+    parse_clock_set,
+    parse_replacement,
+)
 from controller.settlement.intervals import BRACKET_MS
 from controller.settlement.published import CHARTER, CHARTER_TABLE, Published
+from controller.settlement.run_names import name_in
 from controller.settlement.runs import BILL, RUN_DAY, SETTLE_DAY, SETTLE_GRID, Rules
 from controller.settlement.tariff import LocalDay
-from controller.shell.settlement_runs import DAY_KINDS, Settled
+from controller.shell.log_keys import published_keys
+from controller.shell.settlement_runs import DAY_KINDS, Settled, deliveries
+from controller.shell.signed_days import GATEWAY_KEY, signed_texts
 from controller.store.ledger_file import LedgerFile
 from controller.store.ledger_rows import EntryRow
 from devices.clock import Instant
 from devices.model import IntervalRecord
 
 BUNDLE_VERSION = 1
-TRIES = 5
+SEALED_VERSION = 2
+"""With entries that are a member's own, or with a log key that was handed over."""
+SIGNED_VERSION = 3
+"""With signed meter-days, or with statements about meters and clocks."""
 
 
 class NoSuchBill(LookupError):
@@ -43,13 +58,10 @@ class ForeignCheckpoint(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class _Point:
-    """One usage point's day as the log names it: [point, records, root], in the order of the day's run."""
+    """One usage point's day: the hash of what the log names, [point, records, root], in the order of the day's run."""
 
     name: str
-    document: Json
-
-    def leaf(self) -> bytes:
-        return leaf_hash(encode(self.document))
+    leaf: bytes
 
 
 def export_bill(path: str | Path, member: str, period: str, earlier: str = "") -> bytes:
@@ -63,18 +75,14 @@ def export_bill(path: str | Path, member: str, period: str, earlier: str = "") -
     """
     file = LedgerFile.read(path)
     try:
-        for _ in range(TRIES):  # a hub may write meanwhile: what was read belongs together if nothing was appended
-            size, records = file.size(), file.count_records()
-            bundle = _Export(file, member, period).bundle(earlier)
-            if (size, records) == (file.size(), file.count_records()):
-                return bundle
+        file.database.execute("BEGIN")  # one snapshot (WAL): what a hub writes meanwhile is not in it
+        return _Export(file, member, period).bundle(earlier)
     finally:
         file.close()
-    raise NotSignedYet(f"the ledger grew {TRIES} times while the bundle was made; try again")
 
 
-def list_bills(path: str | Path, member: str = "") -> list[tuple[str, str]]:
-    """Returns (member, period) of every bill that stands, oldest first.
+def bills_with_runs(path: str | Path, member: str = "") -> list[tuple[str, str, str]]:
+    """Returns (member, period, run: SF, R1, ...) of every bill that stands, oldest first.
 
     Raises:
         NotALedger: there is no ledger, or it cannot be read.
@@ -83,7 +91,8 @@ def list_bills(path: str | Path, member: str = "") -> list[tuple[str, str]]:
     try:
         undone = _reversed(file)
         rows = [row for row in file.of_kind(BILL) if row.state == EntryState.POSTED and row.id not in undone]
-        return [(row.member, row.period) for row in rows if member in ("", row.member)]
+        wanted = [row for row in rows if member in ("", row.member)]
+        return [(row.member, row.period, name_in(row.sealed().entry.body)) for row in wanted]
     finally:
         file.close()
 
@@ -109,21 +118,37 @@ class _Export:
         bill = self._standing(self._period, BILL, self._member)
         if bill is None:
             raise NoSuchBill(f"no bill of {self._member!r} for {self._period!r} stands in this ledger")
+        if "sealed" in bill.sealed().entry.body:
+            raise NoSuchBill(f"the key of {self._member!r} is not in keys.db beside the ledger: erased, or a bare copy")
         days = [self._day(name) for name in _texts(bill.sealed().entry.body.get("days"))]
         self._wait_for_corrections(days)
         genesis = self._file.entry(0)
         assert genesis is not None
         self._take(genesis)
+        for kind in (LOG_KEY, LOG_POLICY):
+            for row in self._file.of_kind(kind):
+                self._take(row)
         inputs: dict[str, Json] = {day.name: self._settled_day(day) for day in days}
         around = [*days, *(day for point in sorted(self._points) for day in self._neighbours(point, days))]
         records = {point: self._records(point, around) for point in sorted(self._points)}
+        self._take_statements(days)
+        for day in days:
+            for row, entry in deliveries(self._file, day):
+                if entry.body.get("member") == self._member:
+                    self._take(row)
         tree, size, note = self._signed()
+        signed: dict[str, Json] = {
+            point: rows for point in sorted(self._points) if (rows := self._signed_texts(point, days))
+        }
+        stated = any(row.kind in (*EVIDENCE_KINDS, GATEWAY_KEY) for row in self._rows.values())
+        version = SEALED_VERSION if self._needs_version_2() else BUNDLE_VERSION
         document: dict[str, Json] = {
-            "atoll_bundle": BUNDLE_VERSION,
+            "atoll_bundle": SIGNED_VERSION if signed or stated else version,
+            **({"ocmf": signed} if signed or stated else {}),
             "member": self._member,
             "period": self._period,
             "checkpoint": note,
-            "consistency": _consistency(tree, size, earlier, str(genesis.sealed().entry.body.get("key"))),
+            "consistency": _consistency(tree, size, earlier, published_keys(self._file)),
             "entries": [_entry(row, tree, size) for _, row in sorted(self._rows.items())],
             "inputs": inputs,
             "records": records,
@@ -131,9 +156,32 @@ class _Export:
         document["sha256"] = sha256(encode(document)).hexdigest()
         return encode(document)
 
+    def _take_statements(self, days: Sequence[LocalDay]) -> None:
+        """Takes what is stated about the member's meters and their clocks, and the keys of their gateways."""
+        for row in self._file.of_kind(METER_REPLACED):
+            if parse_replacement(row.sealed().entry.body).usage_point in self._points:
+                self._take(row)
+        for row in self._file.of_kind(CLOCK_SET):
+            if parse_clock_set(row.sealed().entry.body).usage_points & self._points.keys():
+                self._take(row)
+        texts = (one for point in self._points for one in signed_texts(self._file, point, days[0].start, days[-1].end))
+        wanted = {(one.node, one.key) for one in texts}
+        for row in self._file.of_kind(GATEWAY_KEY):
+            body = row.sealed().entry.body
+            if (body.get("node"), body.get("key")) in wanted:
+                wanted.discard((str(body["node"]), str(body["key"])))
+                self._take(row)
+
+    def _signed_texts(self, point: str, days: Sequence[LocalDay]) -> list[Json]:
+        texts = signed_texts(self._file, point, days[0].start, days[-1].end)
+        return [[one.node, one.key, one.text.decode("utf-8", "replace")] for one in texts]
+
+    def _needs_version_2(self) -> bool:
+        return any(row.opened or row.kind == LOG_KEY for row in self._rows.values())
+
     def _standing(self, period: str, kind: str, member: str) -> EntryRow | None:
-        for row in reversed(self._file.of_period(period)):
-            if (row.kind, row.member, row.state) == (kind, member, EntryState.POSTED) and row.id not in self._undone:
+        for row in reversed(self._file.of_period(period, (kind,))):
+            if (row.member, row.state) == (member, EntryState.POSTED) and row.id not in self._undone:
                 self._take(row)
                 return row
         return None
@@ -168,7 +216,7 @@ class _Export:
         self._points.update(dict.fromkeys(own.usage_points, "energy"))
         self._points.update(dict.fromkeys(own.water_points, "water"))
         points = self._inputs_of_run(day, rules)
-        tree = Tree(point.leaf() for point in points)
+        tree = Tree(point.leaf for point in points)
         wanted = {*own.usage_points, *own.water_points}
         return {point.name: _texts64(tree.inclusion(at)) for at, point in enumerate(points) if point.name in wanted}
 
@@ -182,12 +230,17 @@ class _Export:
 
     def _inputs_of_run(self, day: LocalDay, rules: Rules) -> list[_Point]:
         """Returns the inputs of a day's run in the order of the rules."""
-        found: dict[str, Json] = {}
-        for (kind, _), sealed in self._settled.live(day.name, DAY_KINDS).items():
-            inputs = sealed.entry.body.get("inputs") if kind in (SETTLE_DAY, SETTLE_GRID) else None
+        found: dict[str, bytes] = {}
+        own = {member.id: (*member.usage_points, *member.water_points) for member in rules.members}
+        for (kind, member), sealed in self._settled.live(day.name, DAY_KINDS).items():
+            body = sealed.entry.body
+            inputs = body.get("inputs") if kind in (SETTLE_DAY, SETTLE_GRID) else None
             for item in inputs if isinstance(inputs, list) else ():
                 assert isinstance(item, list)
-                found[str(item[0])] = item
+                found[str(item[0])] = leaf_hash(encode(item))
+            if "sealed" in body:  # a neighbour whose text is gone: its leaves stay
+                leaves = [bytes.fromhex(text) for text in _texts(body.get("leaves", []))]
+                found |= dict(zip(own[member], leaves, strict=True))
         return [_Point(name, found[name]) for name in rules.points()]
 
     def _records(self, point: str, days: Sequence[LocalDay]) -> dict[str, Json]:
@@ -220,9 +273,14 @@ class _Export:
         return row
 
     def _signed(self) -> tuple[Tree, int, str]:
+        """Returns (tree, size, head): the newest head with all signatures that the log asks for, or the newest."""
         last, needed = self._file.last_checkpoint(), max(self._rows)
         if last is None or last[0] <= needed:
             raise NotSignedYet("the log has not signed this bill yet; try again in a minute")
+        policies = [read_policy(row.seq, row.sealed().entry.body) for row in self._file.of_kind(LOG_POLICY)]
+        if (policy := policy_of(policies, last[0])) is not None and policy.lacking(last[1]):
+            heads = [head for head in self._file.checkpoints() if head[0] > needed]
+            last = next((head for head in reversed(heads) if not policy.lacking(head[1])), last)
         return Tree(self._file.leaves(0, last[0])), *last
 
 
@@ -231,21 +289,28 @@ def _reversed(file: LedgerFile) -> set[str]:
     return {row.sealed().entry.refers for row in rows if row.state == EntryState.REVERSAL}
 
 
-def _consistency(tree: Tree, size: int, earlier: str, key: str) -> Json:
+def _consistency(tree: Tree, size: int, earlier: str, keys: Sequence[LogKey]) -> Json:
     if not earlier:
         return None
     try:
-        text, _ = verify(earlier, [Verifier.parse(key)])
+        text, _ = verify(earlier, [key.verifier for key in keys])
         old = Checkpoint.parse(text)
     except NoteError as error:
         raise ForeignCheckpoint(f"the earlier checkpoint is not one of this log: {error}") from error
     if old.size > size or old.size < 1:
         raise ForeignCheckpoint(f"the earlier checkpoint has {old.size} entries, this log's newest {size}")
+    try:
+        verify(earlier, [key_of(keys, old.size)])
+    except NoteError as error:
+        raise ForeignCheckpoint(
+            f"the earlier checkpoint is not signed by the log's key of its time: {error}"
+        ) from error
     return {"size": old.size, "proof": _texts64(tree.consistency(old.size, size))}
 
 
 def _entry(row: EntryRow, tree: Tree, size: int) -> dict[str, Json]:
-    return {"seq": row.seq, "document": row.document.decode(), "proof": _texts64(tree.inclusion(row.seq, size))}
+    own = {"opened": row.opened.decode(), "salt": base64.b64encode(row.salt).decode()} if row.opened else {}
+    return {"seq": row.seq, "document": row.document.decode(), "proof": _texts64(tree.inclusion(row.seq, size)), **own}
 
 
 def _row(record: IntervalRecord) -> list[Json]:

@@ -11,25 +11,38 @@ exactly what was committed, and a run is in it whole or not at all.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from controller.commands import CommandResult
 from controller.ledger.canonical import Json
 from controller.ledger.core import Duplicate, Post, Rejection
 from controller.ledger.entries import EntryState, SealedEntry, derived_id
 from controller.ledger.note import Signer
+from controller.money.desk import Asked, Request
 from controller.settlement.arrivals import Arrivals
+from controller.settlement.charter import Charter
 from controller.settlement.days import OpenDay, Pages, WatchedPoints
 from controller.settlement.intervals import BRACKET_MS, Kept, Quarantine, anonymous, record_leaf, refusal
+from controller.settlement.run_names import PROVISIONAL
 from controller.settlement.runs import RUN_BILL, RUN_DAY
 from controller.settlement.tariff import LocalDay
-from controller.shell.journal import Journal, log_origin, log_seed
+from controller.shell.day_shelf import DayShelf
+from controller.shell.journal import Journal
+from controller.shell.key_desk import KeyDesk
 from controller.shell.ledger_reader import LedgerReader
+from controller.shell.log_keys import Keyring, log_origin, signer_for
+from controller.shell.member_data import erased_points
 from controller.shell.rulebook import BooksRules, RuleBook, TimezoneChanged
 from controller.shell.settlement_runs import RunResult, RunWriter
-from controller.store.ledger_file import LedgerFile
-from controller.store.ledger_rows import MeterRow, RefusedRow
+from controller.shell.statements import Statements
+from controller.shell.tile_shelf import TileShelf
+from controller.shell.till import Till
+from controller.store.ledger_file import MEMORY, LedgerFile
+from controller.store.ledger_rows import MeterRow, RefusedRow, member_owner, point_owner
+from controller.store.member_keys import KEYS, ensure
 from devices.clock import DAY_MS, SLOT_MS, Instant
 from devices.model import IntervalRecord
 
@@ -77,19 +90,27 @@ class Committed:
 class Books:
     """See the module's text."""
 
-    def __init__(self, file: LedgerFile, rules: BooksRules, signer: Signer) -> None:
+    def __init__(self, file: LedgerFile, rules: BooksRules, signer: Signer, keyring: Keyring | None = None) -> None:
         self._file = file
         self._rules = rules
         self._journal = Journal(file, signer, rules.checkpoint_ms)
         self._book = RuleBook(self._journal, rules)
+        self._shelf: DayShelf | None = None
+        self._keys = KeyDesk(self._journal, self.shelf, keyring)
+        self.till = Till(self._journal, self._keys)
+        self.statements = Statements(self._journal)
         self._runs = RunWriter(self._journal, self._book.published, rules.site_id)
-        self._watched = WatchedPoints.of(self._book.present)
+        self._watched, self._in_force = self._points_on(rules.charter.valid_from)
+        self._held = 0, tuple[tuple[Instant, Charter], ...]()
         self._in = Arrivals()
         self._touched: set[tuple[str, int]] = set()  # meters to acknowledge at the next commit
         self._day: LocalDay | None = None  # the day of the last record: most come in order
         self._now: Instant | None = None  # the latest that the hub has named
         self._oldest = Instant(min(r.charter.valid_from for r in self._book.published.rules.values()) - OLDEST_MS)
         self.counters = dict.fromkeys(("accepted", "duplicates", "refused", "early", "conflicts", "late"), 0)
+        self._erased = erased_points(file) - {
+            point for member in rules.members for point in (*member.usage_points, *member.water_points)
+        }
         self._resume()
 
     @classmethod
@@ -102,8 +123,12 @@ class Books:
             ValueError: the charter's bands leave a gap, or the durability is unknown.
         """
         file = LedgerFile.write(path, durability)
-        seed = log_seed(path, rules.site_id) if rules.key is None else rules.key
-        return cls(file, rules, Signer(log_origin(rules.site_id), seed))
+        if rules.key is None and str(path) != MEMORY:
+            file.vault = ensure(Path(path).parent / KEYS, _owners(rules))
+        origin = log_origin(rules.site_id)
+        if rules.key is not None:
+            return cls(file, rules, Signer(origin, rules.key))
+        return cls(file, rules, *signer_for(file, path, origin))
 
     def close(self, now: Instant) -> Committed:
         """Commits, signs the head and closes the file."""
@@ -111,6 +136,16 @@ class Books:
         done = self.commit(now)
         self._file.close()
         return done
+
+    def shelf(self) -> DayShelf:
+        """Returns the signed meter-days on this very connection: their rows are committed with the books."""
+        if self._shelf is None:
+            self._shelf = DayShelf(self._file)
+        return self._shelf
+
+    def tiles(self, folder: Path) -> TileShelf:
+        """Returns who writes the log's tiles into a folder, to be called after commits."""
+        return TileShelf(folder, self._file)
 
     def reader(self) -> LedgerReader:
         """Returns a reader on this very connection, for the thread that owns the books; sees what is not committed."""
@@ -156,9 +191,7 @@ class Books:
                     continue
                 pages = pages_of[meter] = Pages()
             touched.add(meter)
-            problem = refusal(record) or (
-                "" if record.start >= self._oldest else "from before the community's first year"
-            )
+            problem = refusal(record) or self._unwanted(record)
             if pages.has(record.page):
                 if problem:
                     refused.append(self._refuse(record, problem, keep=False))
@@ -189,11 +222,57 @@ class Books:
         """Appends an audit entry (operator command, alarm); the same id with other content is rejected."""
         return self._journal.write(Post(id, at, kind, (), body))
 
+    def state(self, asked: Asked, request: Request) -> CommandResult:
+        """Takes a statement about a meter or a clock, and settles again what it changes."""
+        result, stretch = self.statements.ask(asked, request)
+        for entry in self.statements.fresh():
+            self._runs.evidence.absorb(entry)
+        if stretch is not None:
+            self.settle_again(*stretch)
+        return result
+
+    def announce(self, charter: Charter, now: Instant) -> None:
+        """Publishes a charter that will hold from its own date on (`valid_from`)."""
+        self._book.announce(charter, now)
+
+    def charters(self) -> tuple[tuple[Instant, Charter], ...]:
+        """Returns which charter holds from when on; the same object until another is published."""
+        count = len(self._book.published.rules)
+        if count != self._held[0]:
+            self._held = count, self._book.published.held()
+        return self._held[1]
+
+    def days_by_vote(self) -> Mapping[str, int]:
+        """Returns how many standing days the charter of each vote has settled, by the vote's id."""
+        votes, reversed_ids = self._book.published.votes, self._journal.state.reversed
+        rows = [row for row in self._file.of_kind(RUN_DAY) if row.state == EntryState.POSTED]
+        charters = [str(row.sealed().entry.body["charter"]) for row in rows if row.id not in reversed_ids]
+        return Counter(votes[charter] for charter in charters if charter in votes)
+
+    def settle_again(self, start: Instant, end: Instant) -> None:
+        """Marks the settled days that touch [start, end) for a correction run."""
+        closed, days = self._in.closed_until, list[Instant]()
+        at = Instant(max(start, self._in.first or start))
+        while closed is not None and at < min(end, closed):
+            day = self._day_of(at)
+            days.append(day.start)
+            at = day.end
+        self._in.again(days)
+
+    def cosigned(self, size: int, note: str) -> None:
+        """Keeps a checkpoint with the cosignatures of witnesses; durable with the next commit."""
+        self._journal.cosigned(size, note)
+
     # ------------------------------------------------------------------ runs
 
     def run_due(self, now: Instant) -> list[RunResult]:
         """Makes every run that is due: provisional slots, final days in order, corrections, bills."""
+        now = max(now, self._journal.state.sealed_until)  # a clock that went back books nothing into a closed period
         self._now = now if self._now is None else max(now, self._now)
+        for vote in self.till.votes.due(now):
+            self._book.adopt(vote.id, vote.document, now)
+        self._book.follow_roster(now)
+        self._watch(now)
         results = self._provisional(now)
         start = self._in.next_open()
         if start is not None:
@@ -216,12 +295,30 @@ class Books:
             self._file.mark_late(sorted(self._in.unsaved))
         self._journal.flush(now)
         self._file.commit()
+        self._keys.committed()
         self._in.unsaved.clear()
         self._touched.clear()
         acks = tuple((point, epoch, page) for point, epoch in touched if (page := pages[point, epoch].page))
         return Committed(acks, self._journal.size, self.root())
 
     # --------------------------------------------------------------- private
+
+    def _unwanted(self, record: IntervalRecord) -> str:
+        """Returns why this ledger does not want a record that is sound, or ''."""
+        if record.usage_point in self._erased:
+            return "its member's data were erased"
+        return "" if record.start >= self._oldest else "from before the community's first year"
+
+    def _watch(self, now: Instant) -> None:
+        """Looks at the meters of the rules in force now."""
+        if self._book.published.in_force(now) != self._in_force:
+            self._watched, self._in_force = self._points_on(now)
+
+    def _points_on(self, at: Instant) -> tuple[WatchedPoints, str]:
+        """Returns the usage points of the rules in force at an instant, and the charter's id."""
+        published = self._book.published
+        name = published.in_force(at)
+        return WatchedPoints.of(published.rules[name], published.rules.values()), name
 
     def _same(self, record: IntervalRecord, fresh: Mapping[tuple[str, int, int], bytes]) -> bool:
         leaf = fresh.get((record.usage_point, record.meter_epoch, record.page))
@@ -267,7 +364,9 @@ class Books:
         if due:
             self._file.put_provisional(due)
         return [
-            RunResult("provisional", str(row.slot), row.slot, Instant(row.slot + SLOT_MS), 0, (), row.missing)
+            RunResult(
+                "provisional", PROVISIONAL, str(row.slot), row.slot, Instant(row.slot + SLOT_MS), 0, (), row.missing
+            )
             for row in due
         ]
 
@@ -279,8 +378,8 @@ class Books:
             assert start is not None
             day = self._book.calendar.day_of(start)
             book = arrivals.open.get(start) or OpenDay(day)
-            over = now >= day.end + self._rules.late_window_ms
-            if now < day.end or not (over or book.complete(self._book.present, arrivals.since)):
+            over = now >= day.end + self._book.late_window_ms(start)
+            if now < day.end or not (over or book.complete(self._book.rules_on(start), arrivals.since)):
                 break
             records = {point: book.sorted_records(point) for point in book.kept}
             results.append(self._runs.settle(day, records, arrivals.since, now))
@@ -360,6 +459,16 @@ class Books:
                 arrivals.slots.add(kept.record.start)
         arrivals.slots -= {row.slot for row, _ in self._file.provisional(open_from, latest) if not row.missing}
         arrivals.late = set(self._file.late())
+
+
+def _owners(rules: BooksRules) -> dict[str, str]:
+    """Returns whose data are a person's own: owner -> member; the community's own meters are everybody's."""
+    owners: dict[str, str] = {}
+    for member in rules.members:
+        if member.role != "community":
+            owners[member_owner(member.id)] = member.id
+            owners |= {point_owner(point): member.id for point in (*member.usage_points, *member.water_points)}
+    return owners
 
 
 def _pairs(body: Mapping[str, Json], key: str) -> list[tuple[str, str]]:

@@ -16,9 +16,13 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
+from controller.broker_access import ANYBODY
+from controller.shell.broker_access import Access, prepare_access
 from controller.shell.children import die_with, log_tail
+from controller.site import Site
 
 PACKET_BYTES_MAX = 262_144
 START_S = 8.0
@@ -132,9 +136,20 @@ _CANNOT = {
 class BrokerChild:
     """The broker of a run: starts the child, keeps it up (`poll`), stops it. A configured broker is left alone."""
 
-    def __init__(self, choice: BrokerChoice, port: int, data_dir: Path | str, host: str = "127.0.0.1") -> None:
-        """Prepares the broker to listen on `host`:`port`, or the next free port; nothing runs before `start`."""
+    def __init__(
+        self,
+        choice: BrokerChoice,
+        port: int,
+        data_dir: Path | str,
+        host: str = "127.0.0.1",
+        access: Access | None = None,
+    ) -> None:
+        """Prepares the broker to listen on `host`:`port`, or the next free port; nothing runs before `start`.
+
+        Without `access` everybody may do everything.
+        """
         self.choice = choice
+        self.access = access
         self.host = choice.host or host
         self.port = choice.port or port
         self.restarts = 0
@@ -223,8 +238,10 @@ class BrokerChild:
         parts = [f"{name} on {self.address}"]
         if self.port != self._wanted_port:
             parts.append(f"port {self._wanted_port} was in use")
-        if self.choice.kind is not BrokerKind.CONFIGURED and not self.host.startswith(("127.", "::1", "localhost")):
-            parts.append("open to the network without passwords")
+        open_to_all = self.access is None or self.access.anonymous
+        near = self.host.startswith(("127.", "::1", "localhost"))
+        if self.choice.kind is not BrokerKind.CONFIGURED and not near and open_to_all:
+            parts.append("open to the network without passwords: atoll access")
         parts += [part for part in (cannot, self.trouble) if part]
         return "; ".join(parts)
 
@@ -240,8 +257,9 @@ class BrokerChild:
         shutil.rmtree(store, ignore_errors=True)
         is_nats = self.choice.kind is BrokerKind.NATS
         config = self._folder / f"{self.choice.kind}.conf"
-        text = nats_config(self.host, self.port, store) if is_nats else mosquitto_config(self.host, self.port)
-        config.write_text(text, encoding="utf-8")
+        make = mosquitto_config if not is_nats else partial(nats_config, store=store)
+        config.touch(mode=0o600)
+        config.write_text(make(self.host, self.port, access=self.access), encoding="utf-8")
         self._starts.append(time.monotonic())
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -254,11 +272,23 @@ class BrokerChild:
             )
 
 
-def mosquitto_config(host: str, port: int) -> str:
+def own_broker(site: Site, port: int, data_dir: Path, host: str) -> BrokerChild:
+    """Returns the broker of a site's hub, with the site's logins.
+
+    Raises:
+        NoBroker: there is no program to start.
+        OSError: the logins cannot be written.
+    """
+    choice = choose(None)
+    access = prepare_access(site, data_dir, all_plain=choice.kind is BrokerKind.NATS)
+    return BrokerChild(choice, port, data_dir, host, access)
+
+
+def mosquitto_config(host: str, port: int, access: Access | None = None) -> str:
     """Returns our mosquitto file: nothing dropped for want of queue, packets capped, nothing kept on disk."""
     lines = [
         f"listener {port} {host}",
-        "allow_anonymous true",
+        *(["allow_anonymous true"] if access is None else access.mosquitto_lines()),
         "persistence false",
         "max_inflight_messages 0",
         "max_queued_messages 0",
@@ -272,13 +302,15 @@ def mosquitto_config(host: str, port: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def nats_config(host: str, port: int, store: Path) -> str:
+def nats_config(host: str, port: int, store: Path, access: Access | None = None) -> str:
     """Returns our nats-server file: MQTT on `host`:`port`, its own protocol on a random loopback port."""
+    anybody = f", no_auth_user: {ANYBODY}" if access is not None and access.anonymous else ""
     return f"""server_name: atoll
+{"" if access is None else access.nats_block()}
 listen: "127.0.0.1:-1"
 max_payload: {PACKET_BYTES_MAX}
 jetstream {{ store_dir: "{store}", max_memory_store: 67108864, max_file_store: 268435456 }}
-mqtt {{ listen: "{host}:{port}" }}
+mqtt {{ listen: "{host}:{port}"{anybody} }}
 """
 
 

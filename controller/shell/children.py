@@ -17,16 +17,23 @@ PR_SET_PDEATHSIG = 1
 RESTARTS_MAX = 5
 RESTART_WINDOW_S = 60.0
 STOP_S = 3.5
+PAUSE_MAX_S = 30.0
+"""Between two starts of a child that is not vital, at most."""
 LOG_MAX = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """What to run. `fatal` exit codes are final: another start would say the same."""
+    """What to run. `fatal` exit codes are final: another start would say the same.
+
+    A child that is not `vital` (a drone) never ends the others: it is started again, however it ended, with growing
+    pauses.
+    """
 
     name: str
     arguments: tuple[str, ...]  # of the `atoll` command
     fatal: tuple[int, ...] = (2, 3, 5)
+    vital: bool = True
 
 
 @dataclass(slots=True)
@@ -37,6 +44,7 @@ class Child:
     process: subprocess.Popen[bytes]
     starts: deque[float]
     again_at: float = 0.0
+    failures: int = 0  # ends soon after a start, in a row
 
 
 class ChildFailed(RuntimeError):
@@ -75,19 +83,29 @@ class Supervisor:
             code = child.process.poll()
             if code is None:
                 continue
-            if code in child.spec.fatal or code == 0:
-                raise ChildFailed(f"{child.spec.name} ended ({code}):\n{self.log_end(child.spec.name)}")
             if child.again_at == 0.0:
-                if len(child.starts) == self._restarts_max and now - child.starts[0] < RESTART_WINDOW_S:
-                    end = self.log_end(child.spec.name)
-                    raise ChildFailed(f"{child.spec.name} ended {self._restarts_max} times within a minute:\n{end}")
-                lately = sum(1 for at in child.starts if now - at < RESTART_WINDOW_S)
-                child.again_at = now + min(2.0, 0.3 * lately)
-                self._say(f"{child.spec.name} ended ({code}); starting it again")
+                child.again_at = now + (self._vital_pause_s if child.spec.vital else self._pause_s)(child, code, now)
             elif now >= child.again_at:
                 child.again_at = 0.0
                 child.starts.append(now)
                 child.process = self._spawn(child.spec)
+
+    def _vital_pause_s(self, child: Child, code: int, now: float) -> float:
+        name = child.spec.name
+        if code in child.spec.fatal or code == 0:
+            raise ChildFailed(f"{name} ended ({code}):\n{self.log_end(name)}")
+        if len(child.starts) == self._restarts_max and now - child.starts[0] < RESTART_WINDOW_S:
+            raise ChildFailed(f"{name} ended {self._restarts_max} times within a minute:\n{self.log_end(name)}")
+        self._say(f"{name} ended ({code}); starting it again")
+        return min(2.0, 0.3 * sum(1 for at in child.starts if now - at < RESTART_WINDOW_S))
+
+    def _pause_s(self, child: Child, code: int, now: float) -> float:
+        """Says the first end of a row with the end of its log, the others not: a radio may be unplugged for days."""
+        child.failures = 1 if now - child.starts[-1] >= RESTART_WINDOW_S else child.failures + 1
+        if child.failures == 1:
+            self._say(f"{child.spec.name} ended ({code}) and is tried again; all else runs on:\n"
+                      f"{self.log_end(child.spec.name)}")  # fmt: skip
+        return min(PAUSE_MAX_S, 0.5 * 2 ** min(child.failures, 10))
 
     def stop(self) -> None:
         """Asks every child to end, last started first, and kills what has not ended after 3.5 s."""

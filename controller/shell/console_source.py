@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from controller.civil import day_start
 from controller.commands import Command, CommandResult
+from controller.community_values import CharterPage, MoneyPage
+from controller.community_view import holdable
 from controller.console.source import (
     HomeEntry,
     LedgerBalance,
@@ -16,17 +18,21 @@ from controller.console.source import (
     LedgerProof,
 )
 from controller.entry_words import amount_text, entry_text
-from controller.outlook import best_hours, plan_view
+from controller.outlook import Kept, best_hours, plan_view
 from controller.settlement.charter import Member
+from controller.shell.community_reader import CommunityReader
 from controller.shell.hub import LiveHub
 from controller.shell.ledger_reader import EntryView, LedgerReader
-from controller.store.series import Series
+from controller.store.belief_file import BeliefReader
+from controller.store.series import PointRange, Series
 from controller.store.telemetry import TelemetryReader
+from controller.storm_values import StormView
+from controller.storm_view import storm_view
 from controller.views import BillLineView, HomeView, NowView, PlanView
 from devices.clock import DAY_MS, HOUR_MS, SLOT_MS, Instant, floor_to
 from devices.model import PointId
 
-PLAN_PAST_MS = 6 * HOUR_MS
+DAYS_SHOWN = 14
 
 
 class HubSource:
@@ -36,7 +42,9 @@ class HubSource:
         self._live = live
         self._site = live.site
         self._ledger = LedgerReader.open(data_dir / "ledger.db")
+        self._community = CommunityReader(data_dir / "ledger.db")
         self._telemetry = TelemetryReader(data_dir)
+        self._beliefs = BeliefReader(data_dir)
         self._households = [member for member in live.site.members if member.role != "community"]
 
     def now(self) -> NowView:
@@ -51,14 +59,45 @@ class HubSource:
         """Hands a command to the hub."""
         return self._live.command(command)
 
-    def plan(self) -> PlanView:
-        """Returns forecast, plan and actual on one axis."""
-        now = self._live.view().at
-        return plan_view(self._live.hub, now, lambda points, start, end: self.series(points, start, end, SLOT_MS))
+    def plan(self, known: Instant | None = None) -> PlanView:
+        """Returns forecast, plan and actual on one axis; with `known`, what was believed then beside what came."""
+        now, beliefs = self._live.view().at, self._beliefs
+        if known is None:
+            kept = Kept(beliefs.days(DAYS_SHOWN), beliefs.scores())
+        else:
+            kept = Kept(belief=beliefs.belief(known), plan=beliefs.plan(known), at=known)
+        return plan_view(self._live.hub, now, lambda points, start, end: self.series(points, start, end, SLOT_MS), kept)
+
+    def storm(self) -> StormView:
+        """Returns the Storm page of the last cycle."""
+        return storm_view(self._live.hub, self._live.view().at)
+
+    # -- rules and money -------------------------------------------------------------------------------------------
+
+    def charter(self) -> CharterPage:
+        """Returns the rules in force and every vote."""
+        return self._community.charter(self._live.view().at)
+
+    def ballot(self, number: int, choice: str) -> Mapping[str, object] | None:
+        """Returns the ballot to sign for a choice in an open vote, or None."""
+        return self._community.ballot(number, choice)
+
+    def vote_file(self, number: int) -> bytes | None:
+        """Returns what a recount of a counted vote needs, or None."""
+        return self._community.vote_file(number)
+
+    def money(self) -> MoneyPage:
+        """Returns the treasurer's page."""
+        labels = {member.id: member.name for member in self._site.members}
+        return self._community.money(self._live.view().at, labels, holdable(self._site))
 
     def series(self, points: Sequence[PointId], start: Instant, end: Instant, step_ms: int) -> Series:
         """Returns means per step of [start, end) from the telemetry store."""
         return self._telemetry.series(points, start, end, step_ms)
+
+    def ranges(self, points: Sequence[PointId], start: Instant, end: Instant) -> Mapping[PointId, PointRange]:
+        """Returns every sample of [start, end) from the telemetry store."""
+        return self._telemetry.ranges(points, start, end)
 
     # -- households ------------------------------------------------------------------------------------------------
 
@@ -68,7 +107,7 @@ class HubSource:
         found: list[HomeEntry] = []
         for member in self._households:
             used, _ = self._today(member, now)
-            left = max(0, self._site.charter.lifeline_wh - used) if member.lifeline else 0
+            left = max(0, self._live.hub.config.site.charter.lifeline_wh - used) if member.lifeline else 0
             found.append(HomeEntry(member.id, member.name, used, left))
         return tuple(found)
 
@@ -81,7 +120,7 @@ class HubSource:
         day = day_start(self._site.timezone, now)
         used, given = self._today(member, now)
         water = self._sum(member.water_points, day, now)[0]
-        charter = self._site.charter
+        charter = self._live.hub.config.site.charter
         lifeline_wh = charter.lifeline_wh if member.lifeline else 0
         lifeline_ml = charter.lifeline_ml if member.lifeline else 0
         so_far, bill = self._ledger.day_so_far(member.id, now), self._ledger.bill_so_far(member.id, now)

@@ -110,6 +110,12 @@ class Places:
     moved: tuple[str, ...]
 
 
+def modbus_servers(site: Site) -> list[tuple[str, str, int]]:
+    """Returns (endpoint, host, port) of each Modbus TCP server; pins, serial buses and MQTT topics have no port."""
+    parts = [(e, *e.rpartition(":")[::2]) for e in sorted({device.endpoint for device in site.devices})]
+    return [(endpoint, host, int(port)) for endpoint, host, port in parts if port.isdecimal()]
+
+
 def take_places(site: Site, options: DemoOptions) -> Places:
     """Finds free ports, starts the run's clock and writes run.json."""
     moved: list[str] = []
@@ -123,10 +129,8 @@ def take_places(site: Site, options: DemoOptions) -> Places:
     console = port("console", options.listen, options.console_port)
     broker = port("broker", "127.0.0.1", options.broker_port)
     endpoints: dict[str, str] = {}
-    for configured in sorted({device.endpoint for device in site.devices if device.endpoint}):
-        host, _, wanted = configured.rpartition(":")
-        found = port("Modbus of the devices", host, int(wanted))
-        endpoints[configured] = f"{host}:{found}"
+    for configured, host, wanted in modbus_servers(site):
+        endpoints[configured] = f"{host}:{port('Modbus of the devices', host, wanted)}"
     _, run = RunClock.start(options.data_dir / RUN, latest_instant(options.data_dir), options.speed)
     run = replace(
         run, broker=f"127.0.0.1:{broker}", endpoints=endpoints, console=f"http://{reachable(options.listen)}:{console}"

@@ -19,7 +19,9 @@ from controller.present import Surroundings, now_view
 from controller.shell.bookkeeper import Bookkeeper
 from controller.shell.broker import BrokerChild
 from controller.shell.planner import Planner
+from controller.shell.weather_drop import WeatherDrop
 from controller.site import Site
+from controller.store.belief_file import BeliefWriter
 from controller.store.telemetry import TelemetryWriter
 from controller.views import NowView
 from devices.clock import MINUTE_MS, SLOT_MS, Instant, next_boundary
@@ -27,13 +29,16 @@ from devices.events import Tick
 from devices.model import Message
 from devices.shell.inbox import Inbox
 from devices.shell.mqtt import Link
+from devices.shell.notify import Heartbeat
 from devices.shell.run_clock import Clock
 from optimizer.answer import Answer
+from optimizer.deliveries import DeliveriesProblem
 from optimizer.problem import Problem, Stop
 
 log = logging.getLogger("hub")
 
 FLUSH_S = 10.0
+WEATHER_S = 30.0
 SETTLE_AFTER_MS = 2 * MINUTE_MS
 IDLE_S = 0.2
 LINGER_S = 0.005
@@ -51,6 +56,8 @@ class Ports:
     telemetry: TelemetryWriter
     planner: Planner
     broker: BrokerChild | None
+    beliefs: BeliefWriter
+    weather: WeatherDrop | None = None
 
 
 class LiveHub:
@@ -68,7 +75,10 @@ class LiveHub:
         self._stopping = threading.Event()
         self._flush_at = time.monotonic() + FLUSH_S
         self._settle_at = Instant(next_boundary(clock.now(), SLOT_MS) + SETTLE_AFTER_MS)
+        self._weather_at = time.monotonic()
         self._shown_version = -1
+        self._heart = Heartbeat()
+        self._counted = hub.cycles
         self._view = self._look(clock.now())
 
     # -- for other threads -----------------------------------------------------------------------------------------
@@ -115,6 +125,7 @@ class LiveHub:
         while not self._stopping.is_set():
             wait_s = min(IDLE_S, max(0.0, self._clock.real_seconds_until(self.hub.next_deadline())))
             self.batch(self._inbox.get(wait_s, linger_s=LINGER_S))
+        self._heart.stopping()
         with self._news:
             self._news.notify_all()
 
@@ -132,6 +143,9 @@ class LiveHub:
         self._house(now)
         if self.hub.version != self._shown_version:
             self._show(now)
+        if self.hub.cycles != self._counted:  # stepped, committed and sent: only this feeds the watchdog
+            self._counted = self.hub.cycles
+            self._heart.cycle("safe mode: telemetry and console only" if self.hub.config.safe else "")
 
     def _carry_out(self, effects: Sequence[core.Effect], now: Instant) -> None:
         later: list[core.Effect] = []
@@ -141,22 +155,31 @@ class LiveHub:
             match effect:
                 case core.Store(readings=readings):
                     telemetry.add(readings)
-                case core.Accept(node=node, records=records):
-                    books.accept(node, records)
+                case core.Accept() | core.PinKey() | core.AcceptDay():
+                    books.take(effect, now)
                     dirty = True
                 case core.Audit(kind=kind, id=name, body=body):
                     books.append(kind, name, dict(body), now)
+                    dirty = True
+                case core.Bookkeep(command=command):
+                    later.append(core.Reply(books.money(command, now)))
                     dirty = True
                 case _:
                     later.append(effect)
         if dirty:
             self._commit(now)
-        for effect in later:
+        self._hand_out(later, now)
+
+    def _hand_out(self, effects: Sequence[core.Effect], now: Instant) -> None:
+        """Does what may follow once everything durable of the batch is committed."""
+        for effect in effects:
             match effect:
                 case core.Publish(message=message):
                     self._publish(message)
-                case core.AskPlan(request=request, problem=problem):
-                    self._ask(request, problem)
+                case core.AskPlan(request=request, problem=problem, warm=warm):
+                    self._ask(request, problem, warm=warm)
+                case core.Keep(item=item):
+                    self._ports.beliefs.keep(item, now)
                 case core.Reply(result=result):
                     with self._lock:
                         answers = self._waiting.pop(result.id, [])
@@ -168,17 +191,19 @@ class LiveHub:
     def _publish(self, message: Message) -> None:
         self._ports.link.publish(message)
 
-    def _ask(self, request: int, problem: Problem) -> None:
+    def _ask(self, request: int, problem: Problem | DeliveriesProblem, *, warm: bool) -> None:
         def done(answer: Answer) -> None:
             self._inbox.force(core.PlanAnswered(request, answer))
 
-        self._ports.planner.submit(problem, Stop(seconds=PLAN_SECONDS), 0, done)
+        self._ports.planner.submit(problem, Stop(seconds=PLAN_SECONDS), 0, done, warm=warm)
 
     def _commit(self, now: Instant) -> None:
         booked, acks = self._ports.books.commit(now)
         self.hub, _ = core.step(self.hub, booked, now)
         for node, payload in acks.items():
             self._publish(self.hub.host.ack(node, payload, now))
+        for node, payload in self._ports.books.day_acks().items():
+            self._publish(self.hub.host.ack_days(node, payload, now))
 
     def _house(self, now: Instant) -> None:
         """What is due now and then: telemetry to disk, settlement, the broker's health."""
@@ -191,6 +216,12 @@ class LiveHub:
             self._ports.telemetry.flush(now)
         if self._ports.broker is not None:
             self._ports.broker.poll()
+        if self._ports.weather is not None and time.monotonic() >= self._weather_at:
+            self._weather_at = time.monotonic() + WEATHER_S
+            told = self._ports.weather.look()
+            if told is not None:
+                self.hub, effects = core.step(self.hub, told, now)
+                self._hand_out(effects, now)
 
     def _show(self, now: Instant) -> None:
         view = self._look(now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import secrets
@@ -11,29 +12,58 @@ import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from controller import hub as core
-from controller.commands import AcknowledgeAlarm, Actor, Command, HoldDevice, ReleaseDevice, Role, command_id
+from controller.beliefs import UnreadPlan
+from controller.broker_access import HUB
+from controller.commands import (
+    AcknowledgeAlarm,
+    Actor,
+    Command,
+    HoldDevice,
+    MoneyRequest,
+    OperateDevice,
+    ReleaseDevice,
+    Role,
+    command_id,
+)
 from controller.cycle import Hold
-from controller.plans import HISTORY_DAYS
+from controller.deliveries import KNOWN_DAYS
+from controller.forecast_view import forecast_document
+from controller.gate import DAYS as GATE_DAYS
+from controller.history import KEEP_DAYS
 from controller.shell.bookkeeper import Bookkeeper
 from controller.shell.books import Books
-from controller.shell.broker import BrokerChild, NoFreePort, choose, free_port
+from controller.shell.broker import NoFreePort, free_port, own_broker
+from controller.shell.broker_access import prepare_access
 from controller.shell.children import wait_until
 from controller.shell.control import SOCKET_NAME, ControlSocket
 from controller.shell.data_dir import CONSOLE, LEDGER, OPERATOR_CODE, next_epoch
+from controller.shell.gateway_setup import live_periods
 from controller.shell.hub import LiveHub, Ports, stop_on_signals
 from controller.shell.planner import Planner
 from controller.shell.simulation import books_rules
+from controller.shell.start_budget import SAFE_S
+from controller.shell.storm_requests import standing_storm, storm_command
+from controller.shell.tile_shelf import TILES
+from controller.shell.weather_drop import WeatherDrop
+from controller.shell.witness_watch import Witnessing, WitnessWatch
+from controller.shell.witnesses import WitnessAddress
 from controller.site import Site
+from controller.store.belief_file import BeliefReader, BeliefWriter
 from controller.store.telemetry import TelemetryWriter
-from devices.clock import DAY_MS, Instant, parse_iso
-from devices.model import DeviceId
+from controller.storm_view import storm_document, storm_view
+from devices.clock import DAY_MS, Instant, iso, parse_iso
+from devices.model import DeviceId, PointId
+from devices.shell.broker_login import FOLDER as LOGINS
+from devices.shell.broker_login import login_of
 from devices.shell.data_lock import DataLock
 from devices.shell.inbox import Inbox
 from devices.shell.mqtt import Link
+from devices.shell.read_only import only_look
 from devices.shell.run_clock import FLOOR_REAL_MS, Clock
+from optimizer.codec import encode
 
 if TYPE_CHECKING:
     from uvicorn import Server
@@ -41,9 +71,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("hub")
 
 PORT_FREE_S = 3.0
-LIVE_CYCLE_REAL_MS = 250
+MIRROR_REAL_MS = 5_000
+"""A changed value is told on its readable topic at most so often."""
 REMEMBERED = 1_000
 """Entries of a kind that a restarted hub reads back; other kinds, however many, hide none of them."""
+ENTRIES_PER_RUN = 5
 NUMBER_MAX = 2**53
 
 
@@ -58,6 +90,8 @@ class HubOptions:
     console_port: int
     simulated: bool
     site_file: str = ""
+    advisory: bool = False  # look and plan in shadow only
+    safe: bool = False  # after too many starts: look only, plan nothing, end after a while to try again
 
 
 def run_hub(site: Site, options: HubOptions, clock: Clock) -> None:
@@ -115,38 +149,40 @@ def console_door(listen: str, port: int) -> socket.socket:
         raise ConsolePortTaken(f"the console cannot listen on {listen}:{port}: {error.strerror or error}") from error
 
 
-def live_periods(site: Site, speed: float) -> tuple[int, int]:
-    """Returns (control cycle, poll period) in ms of the run: never below a quarter of a real second."""
-    floor = round(LIVE_CYCLE_REAL_MS * speed)
-    poll = max((gateway.poll_ms for gateway in site.gateways), default=1_000)
-    return max(site.cycle_ms, floor), max(poll, floor)
-
-
 class _Process:
     """Everything that one hub process owns, opened in order and closed in reverse."""
 
     def __init__(self, site: Site, options: HubOptions, clock: Clock) -> None:
         self.site, self.options, self.clock = site, options, clock
+        self.witnesses = watch(site, options.data_dir / LEDGER)  # first: an old copy of a ledger does nothing at all
         self.door = console_door(options.listen, options.console_port)
         host, _, port = options.broker.rpartition(":")
-        self.broker = BrokerChild(choose(None), int(port), options.data_dir, host) if options.own_broker else None
+        self.broker = own_broker(site, int(port), options.data_dir, host) if options.own_broker else None
         if self.broker is not None:
             self.broker.start()
+        elif (options.data_dir / LOGINS).exists():
+            prepare_access(site, options.data_dir)  # for a broker that reads them by itself
         self.books = Books.open(options.data_dir / LEDGER, books_rules(site))
         self.books.commit(clock.now())
         self.telemetry = TelemetryWriter(options.data_dir)
+        self.beliefs = BeliefWriter(options.data_dir)
         self.planner = Planner()
         self.inbox: Inbox[core.Event] = Inbox()
         self.hub = self._start_core()
         self.link = Link(
-            f"{site.id}-hub",
+            f"{site.id}-{'adviser' if options.advisory else 'hub'}",  # the same name would throw the live hub out
             host or "127.0.0.1",
             int(port) if self.broker is None else self.broker.port,
             will=lambda: self.hub.host.will(clock.now()),
             subscriptions=[*self.hub.host.subscriptions(), *self.hub.board.subscriptions()],
             inbox=self.inbox,
+            may_send=only_look(site.id, self.hub.config.host_id) if options.advisory else None,
+            logins=login_of(options.data_dir, HUB),
         )
-        ports = Ports(self.link, Bookkeeper(self.books), self.telemetry, self.planner, self.broker)
+        keeper = Bookkeeper(self.books, self.witnesses, self.books.tiles(options.data_dir / TILES).advance)
+        named = site.energy.weather
+        drop = WeatherDrop(options.data_dir / named, simulated=options.simulated) if named else None
+        ports = Ports(self.link, keeper, self.telemetry, self.planner, self.broker, self.beliefs, drop)
         self.live = LiveHub(site, self.hub, clock, self.inbox, ports)
         self.control = ControlSocket(options.data_dir / SOCKET_NAME, self.answer)
         self.console: Server | None = None
@@ -162,19 +198,35 @@ class _Process:
             floor_ms=round(FLOOR_REAL_MS * speed),
             replan_ms=self.site.replan_ms,
             simulated=self.options.simulated,
+            advisory=self.options.advisory,
+            safe=self.options.safe,
+            plans=not self.options.safe,
+            mirror_ms=round(MIRROR_REAL_MS * speed),
+            erased=tuple(PointId(point) for point in self.books.reader().erased_points()),
         )
-        past = self.books.records(Instant(now - (HISTORY_DAYS + 1) * DAY_MS), now)
-        hub = core.start(config, now, past, standing_holds(self.books, now), known_runs(self.books))
-        hub.booked = core.Booked(self.books.size, self.books.root())
-        return hub
+        days = (Instant(now - back * DAY_MS) for back in range(KEEP_DAYS, 0, -1))
+        past = (one for day in days for one in self.books.records(day, Instant(day + DAY_MS)))
+        hub = core.start(
+            config, now, past, standing_holds(self.books, now), known_runs(self.books, len(self.site.deliveries))
+        )
+        remember_plans(hub, BeliefReader(self.options.data_dir), now)
+        hub.emergency.storm = standing_storm(self.books.reader(), now)
+        booked = core.Booked(self.books.size, self.books.root(), charters=self.books.charters())
+        return core.step(hub, booked, now)[0]
 
     def run(self) -> None:
         """Opens the doors, runs the loop in this thread, closes everything."""
         stop_on_signals(self.live.stop)
         try:
+            if self.witnesses is not None:
+                self.witnesses.start()
             self.link.start()
             self.control.start()
             self._serve_console()
+            if self.options.safe:
+                again = threading.Timer(SAFE_S, self.live.stop)
+                again.daemon = True
+                again.start()
             self.live.run()
         finally:
             self._close()
@@ -195,7 +247,8 @@ class _Process:
             write_private(self.options.data_dir / OPERATOR_CODE, code + "\n")
         local = self.options.listen in ("127.0.0.1", "localhost", "::1")
         hosts = LOOPBACK | {self.options.listen} if local else own_names(self.options.listen)
-        config = ConsoleConfig(sessions=sessions, hosts=frozenset(hosts), open_viewing=local)
+        tiles = self.options.data_dir / TILES
+        config = ConsoleConfig(sessions=sessions, hosts=frozenset(hosts), open_viewing=local, tiles=tiles)
         app = make_app(HubSource(self.live, self.options.data_dir), config)
         server = self.console = uvicorn.Server(
             uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, access_log=False)
@@ -207,10 +260,13 @@ class _Process:
         if self.console is not None:
             self.console.should_exit = True
         self.control.stop()
+        if self.witnesses is not None:
+            self.witnesses.stop()
         self.link.stop(self.hub.host.will(self.clock.now()))
         self.planner.close()
         now = self.clock.now()
         self.telemetry.close(now)
+        self.beliefs.close()
         try:
             self.books.close(now)
         finally:  # a full disk must not leave the broker behind
@@ -224,6 +280,14 @@ class _Process:
         ask = request.get("ask")
         if ask == "status":
             return {**asdict(self.live.view()), "now": self.live.view().at}
+        if ask == "health":
+            return health_document(self.live.hub)
+        if ask == "plan":
+            return plan_document(self.live.hub, self.clock.now())
+        if ask == "forecast":
+            return forecast_document(self.live.hub, self.clock.now())
+        if ask == "storm":
+            return storm_document(storm_view(self.live.hub, self.clock.now()))
         actor = Actor(str(request.get("user", "operator"))[:40], Role.OPERATOR, "cli")
         command = self._command(ask, request, actor)
         if isinstance(command, str):
@@ -233,6 +297,9 @@ class _Process:
     def _command(self, ask: object, request: Mapping[str, object], actor: Actor) -> Command | str:
         now = self.clock.now()
         name = command_id(now, secrets.randbits(74))
+        storm = storm_command(request, name, actor, self.site.timezone, now)
+        if storm is not None:
+            return storm
         match ask, request:
             case (
                 "hold",
@@ -240,12 +307,95 @@ class _Process:
             ) if max(abs(value), abs(lasting)) < NUMBER_MAX:
                 until, reason = Instant(now + lasting), str(request.get("reason", ""))
                 return HoldDevice(name, actor, device, float(value), until, reason)
+            case (
+                "operate",
+                {"device": str() as device, "value": int() | float() as value, "step": str() as step},
+            ) if abs(value) < NUMBER_MAX:
+                reason, selection = str(request.get("reason", "")), str(request.get("selection", ""))
+                return OperateDevice(name, actor, device, float(value), step, reason, selection)
             case "release", {"device": str() as device}:
                 return ReleaseDevice(name, actor, device, str(request.get("reason", "")))
+            case "money", {"id": str() as own, "request": dict()}:
+                return MoneyRequest(own, actor, cast("dict[str, object]", request["request"]))
             case "acknowledge", {"alarm": str() as alarm}:
                 return AcknowledgeAlarm(name, actor, alarm, str(request.get("note", "")))
             case _:
                 return f"no such request: {ask!r}"
+
+
+def watch(site: Site, ledger: Path) -> WitnessWatch | None:
+    """Returns who shows checkpoints to the site's witnesses, all of whom have been asked once.
+
+    Raises:
+        WouldFork: one has seen another log under our name: the ledger is an old copy.
+    """
+    if not site.ledger.witnesses:
+        return None
+    addresses = tuple(WitnessAddress(url, keys) for url, keys in site.ledger.witnesses.items())
+    found = WitnessWatch(ledger, Witnessing(addresses, site.ledger.policy(), site.ledger.alarm_after_min * 60.0))
+    if ledger.exists():
+        found.ask()
+    return found
+
+
+def remember_plans(hub: core.Hub, beliefs: BeliefReader, now: Instant) -> None:
+    """Gives a restarted hub its last good plan, while that has not expired, and the days that speak for or against.
+
+    The days also say who has forecast best. The work list tells what yards, stores and machines have seen since they
+    were counted; the weather told so far is what the regression learns from.
+    """
+    planning = hub.planning
+    work = beliefs.work(now)
+    if work is not None:
+        hub.work.items = {item.key: item for item in work.items}
+    if hub.config.site.energy.weather:
+        hub.weather.recall(beliefs.weather(now), now)
+    hub.scores.judge(beliefs.member_scores())
+    for day in reversed(beliefs.days(GATE_DAYS)):
+        planning.gate.take(day)
+    kept = beliefs.plan(now)
+    if kept is None or hub.config.advisory:
+        return
+    if isinstance(kept, UnreadPlan):
+        planning.status = f"no plan yet: {kept.words()}; a new one is being made"
+        log.warning("event=plan-unread made_at=%s why=%s", iso(kept.made_at), kept.why)
+        return
+    planning.plan, planning.made_at, planning.used = kept.plan, kept.made_at, kept.used
+    planning.cause, planning.note = kept.cause, kept.note
+    if planning.valid(now) is None:
+        planning.plan = planning.made_at = None
+        planning.used = True
+    else:
+        planning.status = f"{kept.plan.status}, of {iso(kept.made_at)}, from before the restart"
+
+
+def health_document(hub: core.Hub) -> Mapping[str, object]:
+    """Returns what an upgrade judges a hub by."""
+    return {
+        "epoch": hub.config.epoch,
+        "cycles": hub.cycles,
+        "link": hub.link_up,
+        "gateways": sorted(hub.gateways),
+        "entries": hub.booked.entries,
+        "safe": hub.config.safe,
+    }
+
+
+def plan_document(hub: core.Hub, now: Instant) -> Mapping[str, object]:
+    """Returns the plan in force as the command line gets it."""
+    planning = hub.planning
+    plan = planning.plan
+    return {
+        "at": now,
+        "made_at": planning.made_at,
+        "status": planning.status,
+        "used": planning.used and planning.current(now) is not None,
+        "cause": planning.cause,
+        "note": planning.note,
+        "timezone": hub.config.site.timezone,
+        "currency": hub.config.site.charter.currency,
+        "plan": None if plan is None else json.loads(encode(plan)),
+    }
 
 
 def standing_holds(books: Books, now: Instant) -> list[Hold]:
@@ -266,9 +416,14 @@ def standing_holds(books: Books, now: Instant) -> list[Hold]:
     return [hold for hold in holds.values() if hold.until > now]
 
 
-def known_runs(books: Books) -> dict[str, str]:
-    """Returns the newest state of the missions that the log knows."""
-    entries = reversed(books.reader().of_kind("mission", REMEMBERED))
+def known_runs(books: Books, deliveries: int = 0) -> dict[str, str]:
+    """Returns the newest state of the missions and deliveries that the log knows; of `deliveries` a day all."""
+    reader, many = books.reader(), max(REMEMBERED, deliveries * ENTRIES_PER_RUN * KNOWN_DAYS)
+    entries = [
+        entry
+        for kind, limit in (("mission", REMEMBERED), ("delivery", many))
+        for entry in reversed(reader.of_kind(kind, limit))
+    ]
     return {str(entry.body["run"]): str(entry.body["state"]) for entry in entries}
 
 

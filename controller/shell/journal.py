@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from controller.ledger.canonical import Json, encode
 from controller.ledger.core import (
+    ACCOUNT_LIMITS,
     ACCOUNT_OPENED,
+    APPROVAL,
+    PERIOD_CLOSE,
+    PERIOD_CLOSING,
     Command,
     Duplicate,
     LedgerState,
+    Post,
     Rejection,
     absorb,
+    absorb_rule,
     apply,
 )
-from controller.ledger.entries import EntryState, SealedEntry
-from controller.ledger.merkle import Frontier
+from controller.ledger.cosign import Policy
+from controller.ledger.entries import EntryState, SealedEntry, derived_id
+from controller.ledger.linked import apply_linked
+from controller.ledger.log_keys import LOG_KEY, handover
+from controller.ledger.log_policy import LOG_POLICY, handed_over, policy_body, second_key, sign_head, without_own
+from controller.ledger.merkle import Frontier, leaf_hash
 from controller.ledger.note import Checkpoint, Signer, sign
+from controller.settlement.runs import BILL, SETTLE_DAY
 from controller.store.ledger_file import LedgerFile
-from controller.store.sqlite import open_writer
-from devices.clock import Instant
+from controller.store.ledger_port import LedgerStore
+from controller.store.ledger_rows import EntryRow, member_owner
+from devices.clock import HOUR_MS, Instant
 
-_KEYS_SCHEMA = "CREATE TABLE keys(name TEXT PRIMARY KEY, seed BLOB NOT NULL) STRICT"
-_LOG_KEY = "log"
+OWN_KINDS = (SETTLE_DAY, BILL)
+"""Entries whose bodies are a member's own: the log holds their salted hash, and the text is sealed beside it."""
+PUBLIC = ("member", "day", "period", "run", "replaces")
 
 
 class BookRefused(RuntimeError):
@@ -35,11 +47,11 @@ class JournalDamaged(OSError):
     """The log in the file does not match its last signed checkpoint; nothing may be appended to it."""
 
 
-class Journal:
-    """Appends entries to one ledger file; durable after the file's commit."""
+class LogWriter:
+    """Appends entries to one store; durable after the store's commit."""
 
-    def __init__(self, file: LedgerFile, signer: Signer, checkpoint_ms: int) -> None:
-        self.file = file
+    def __init__(self, store: LedgerStore, signer: Signer, checkpoint_ms: int) -> None:
+        self.store = store
         self.state = LedgerState()
         self._frontier = Frontier()
         self._signer = signer
@@ -72,15 +84,52 @@ class Journal:
         """Judges a command and, if it stands, appends its entry; durable after `flush` and commit."""
         outcome = apply(self.state, command)
         if isinstance(outcome, SealedEntry):
-            absorb(self.state, outcome)
-            entry = outcome.entry
-            self.file.add_entry(self._frontier.size, outcome)
-            if entry.kind == ACCOUNT_OPENED and entry.state is EntryState.POSTED:
-                name = str(entry.body["account"])
-                self.file.put_account(name, self.state.accounts[name])
-            self._frontier.append(outcome.leaf)
-            self._dirty.update((posting.account, posting.asset) for posting in entry.postings)
+            self._append(outcome)
         return outcome
+
+    def write_linked(self, commands: Sequence[Command]) -> tuple[SealedEntry, ...] | Duplicate | Rejection:
+        """Judges commands that stand or fall together and, if all stand, appends their entries."""
+        outcome = apply_linked(self.state, commands)
+        if isinstance(outcome, tuple):
+            for sealed in outcome:
+                self._append(sealed)
+        return outcome
+
+    def _append(self, sealed: SealedEntry) -> None:
+        absorb(self.state, sealed)
+        entry = sealed.entry
+        self.store.add_entry(self._frontier.size, sealed)
+        if entry.kind in (ACCOUNT_OPENED, ACCOUNT_LIMITS) and entry.state is EntryState.POSTED:
+            name = str(entry.body["account"])
+            self.store.put_account(name, self.state.accounts[name])
+        self._frontier.append(sealed.leaf)
+        for posting in entry.postings:
+            self._dirty.add((posting.account, posting.asset))
+
+    def rotate(self, id: str, at: Instant, new: Signer, why: Mapping[str, Json]) -> SealedEntry | Duplicate | Rejection:
+        """Hands the log over to a new key by an entry; every tree that holds it is signed with the new key."""
+        body: dict[str, Json] = {**why, **handover(self._signer, new.verifier)}
+        outcome = self.write(Post(id, at, LOG_KEY, (), body))
+        if isinstance(outcome, SealedEntry):
+            self._signer, self._signed_at = new, None  # the next flush shows it to the world
+            said = self.store.of_kind(LOG_POLICY)
+            if said:
+                self._declare(handed_over(said[-1].sealed().entry.body, new), said, at)
+        return outcome
+
+    def declare(self, policy: Policy, at: Instant) -> None:
+        """Writes down who must sign the log's heads from now on, where that differs from the last time.
+
+        A log without witnesses and without a second key of its own says nothing.
+        """
+        said = self.store.of_kind(LOG_POLICY)
+        if said or policy.cosigners or second_key(self._signer) is not None:
+            self._declare(policy_body(self._signer, policy), said, at)
+
+    def _declare(self, body: dict[str, Json], said: Sequence[EntryRow], at: Instant) -> None:
+        if not said or said[-1].sealed().entry.body != body:
+            self.must(Post(derived_id(at, self.origin, LOG_POLICY, len(said)), at, LOG_POLICY, (), body))
+            self._signed_at = None
 
     def must(self, command: Command) -> SealedEntry | Duplicate:
         """Writes an entry of our own making.
@@ -96,72 +145,89 @@ class Journal:
     def flush(self, now: Instant, *, force: bool = False) -> None:
         """Writes balances, and a signed checkpoint when one is due."""
         if self._dirty:
-            self.file.put_balances((key, self.state.balances[key]) for key in sorted(self._dirty))
+            self.store.put_balances((key, self.state.balances[key]) for key in sorted(self._dirty))
             self._dirty.clear()
         due = self._signed_at is None or now - self._signed_at >= self._checkpoint_ms
         if self.size > self._signed_size and (due or force):
-            checkpoint = Checkpoint(self.origin, self.size, self.root())
-            self.file.add_checkpoint(self.size, sign(checkpoint.text(), [self._signer]))
+            head = sign(Checkpoint(self.origin, self.size, self.root()).text(), [self._signer])
+            self._add_head(sign_head(self._signer, head, now), now)
             self._signed_size, self._signed_at = self.size, now
 
+    def _add_head(self, note: str, now: Instant) -> None:
+        """Keeps the newest signed head."""
+        self.store.add_checkpoint(self.size, note)
+
     def _load(self) -> None:
-        last = self.file.last_checkpoint()
-        for identity, leaf in self.file.identities():
+        last = self.store.last_checkpoint()
+        for identity, leaf in self.store.identities():
             self.state.leaves[identity] = leaf
             self._frontier.append(leaf)
             if last is not None and self._frontier.size == last[0]:
                 signed = Checkpoint(self.origin, self._frontier.size, self._frontier.root()).text()
                 if not last[1].startswith(signed + "\n"):
                     raise JournalDamaged(
-                        f"{self.file.path}: the first {last[0]} entries do not give the root that {self.origin} signed;"
-                        " run `atoll ledger verify` and restore the file"
+                        f"{self.store.path}: the first {last[0]} entries do not give the root that {self.origin}"
+                        " signed; run `atoll ledger verify` and restore the file"
                     )
         if last is not None:
             if self._frontier.size < last[0]:
-                raise JournalDamaged(f"{self.file.path}: {self._frontier.size} entries, but {last[0]} were signed")
+                raise JournalDamaged(f"{self.store.path}: {self._frontier.size} entries, but {last[0]} were signed")
             self._signed_size = last[0]
-        self.state.accounts = self.file.accounts()
-        self.state.balances = self.file.balances()
-        for row in self.file.resolutions():
+        self._load_state()
+
+    def _load_state(self) -> None:
+        state = self.state
+        state.balances = self.store.balances()
+        for row in self.store.resolutions():
             entry = row.sealed().entry
             match entry.state:
                 case EntryState.PENDING:
-                    self.state.pending[entry.id] = entry
+                    state.pending[entry.id] = entry
                 case EntryState.REVERSAL:
-                    self.state.reversed.add(entry.refers)
+                    state.reversed.add(entry.refers)
                 case EntryState.POST | EntryState.VOID | EntryState.EXPIRE:
-                    self.state.pending.pop(entry.refers, None)
+                    state.settled[entry.refers] = state.pending.pop(entry.refers)
                 case EntryState.POSTED:
                     pass
+        for kind in (ACCOUNT_OPENED, ACCOUNT_LIMITS, APPROVAL, PERIOD_CLOSING, PERIOD_CLOSE):
+            for row in self.store.of_kind(kind):
+                if row.state == EntryState.POSTED:
+                    absorb_rule(state, row.sealed().entry)
 
 
-def log_origin(site_id: str) -> str:
-    """Returns the name of a community's log: its origin line and key name."""
-    return f"{site_id}.atoll/ledger"
+class Journal(LogWriter):
+    """The log of one ledger file."""
 
+    def __init__(self, file: LedgerFile, signer: Signer, checkpoint_ms: int) -> None:
+        super().__init__(file, signer, checkpoint_ms)
+        self.file = file
 
-def log_seed(path: str | Path, site_id: str) -> bytes:
-    """Returns the Ed25519 seed from `keys.db` beside the ledger, made on first use.
+    def write(self, command: Command) -> SealedEntry | Duplicate | Rejection:
+        """Judges a command and, if it stands, appends its entry; what is a member's own is sealed first."""
+        if not isinstance(command, Post) or command.kind not in OWN_KINDS:
+            return super().write(command)
+        owner = member_owner(str(command.body.get("member", "")))
+        if not self.file.vault.has(owner):
+            return super().write(command)
+        text = encode(dict(command.body))
+        public: dict[str, Json] = {key: command.body[key] for key in PUBLIC if key in command.body}
+        public["sealed"] = {"v": 1, "sha256": self.file.vault.commitment(owner, command.id, text)}
+        inputs = command.body.get("inputs")
+        if isinstance(inputs, list):  # others prove their part of a run with these, also when the text is gone
+            public["leaves"] = [leaf_hash(encode(item)).hex() for item in inputs]
+        outcome = super().write(replace(command, body=public))
+        if isinstance(outcome, SealedEntry):
+            sealed = self.file.vault.seal(owner, command.id, text)
+            self.file.add_payload(self.size - 1, str(command.body["member"]), sealed)
+        return outcome
 
-    A ledger in memory (simulation) gets a seed made from the site's id: its signatures prove nothing, but
-    equal runs give equal logs.
-    """
-    if str(path) == ":memory:":
-        return hashlib.sha256(b"atoll simulation key " + site_id.encode()).digest()
-    keys = Path(path).parent / "keys.db"
-    return _seed(keys, lambda: os.urandom(32))
+    def _add_head(self, note: str, now: Instant) -> None:
+        """Keeps the newest head; of those before it the last of each hour keeps the log's own 3 kB cosignature."""
+        last = self.file.last_checkpoint()
+        if last is not None and self._signed_at is not None and now // HOUR_MS == self._signed_at // HOUR_MS:
+            self.file.put_cosigned(last[0], without_own(last[1], self._signer))
+        super()._add_head(note, now)
 
-
-def _seed(keys: Path, make: Callable[[], bytes]) -> bytes:
-    if not keys.exists():
-        keys.touch(mode=0o600)
-    db = open_writer(keys, "FULL", _KEYS_SCHEMA, 1)
-    try:
-        rows = db.execute("SELECT seed FROM keys WHERE name = ?", (_LOG_KEY,)).fetchall()
-        if rows and isinstance(rows[0][0], bytes):
-            return rows[0][0]
-        seed = make()
-        db.execute("INSERT INTO keys VALUES(?, ?)", (_LOG_KEY, seed))
-        return seed
-    finally:
-        db.close()
+    def cosigned(self, size: int, note: str) -> None:
+        """Keeps a checkpoint of ours with the cosignatures of witnesses."""
+        self.file.put_cosigned(size, note)

@@ -19,9 +19,10 @@ from controller.settlement.arrivals import ProvisionalSlot
 from controller.settlement.bills import Line, day_lines, exact, merge, minor_text, round_minor
 from controller.settlement.intervals import Kept, PointDay
 from controller.settlement.published import CHARTER, CHARTER_TABLE, Published
-from controller.settlement.runs import RUN_DAY, SETTLE_DAY, Rules, parse_day
+from controller.settlement.runs import RUN_DAY, SETTLE_DAY, Rules, parse_day, parse_lines
 from controller.settlement.sharing import MemberDay, SlotTotals, member_day
-from controller.settlement.tariff import LocalDay, first_day_name, period_name
+from controller.settlement.tariff import Calendar, LocalDay, first_day_name, period_name
+from controller.shell.member_data import ERASED
 from controller.store.ledger_file import LedgerFile
 from controller.store.ledger_rows import EntryRow
 from devices.clock import SLOT_MS, Instant
@@ -213,6 +214,12 @@ class LedgerReader:
         with self._lock:
             return [_slot(kept) for kept in self._usable(usage_point, start, end)]
 
+    def erased_points(self) -> list[str]:
+        """Returns the points of erased members' devices, by the receipts in the log."""
+        with self._lock:
+            rows = [row.sealed().entry.body.get("points") for row in self._file.of_kind(ERASED)]
+        return [str(point) for points in rows if isinstance(points, list) for point in points]
+
     def provisional(self, start: Instant, end: Instant) -> list[ProvisionalSlot]:
         """Returns the community's provisional slot totals in [start, end)."""
         with self._lock:
@@ -251,31 +258,35 @@ class LedgerReader:
         self._tree.extend(self._file.leaves(self._tree.size))
 
     def _stands(self, row: EntryRow) -> bool:
-        newer = [other for other in self._file.of_period(row.period) if other.kind == row.kind]
+        newer = self._file.of_period(row.period, (row.kind,))
         return newer[-1].seq == row.seq
 
-    def _rules(self) -> Rules | None:
-        for kind in (CHARTER, CHARTER_TABLE):
-            for row in self._file.of_kind(kind, self._read_until):
-                self._published.absorb(row.sealed().entry)
-        self._read_until = self._file.size()
-        return list(self._published.rules.values())[-1] if self._published.rules else None
+    def _in_force(self, now: Instant) -> tuple[Rules, Calendar] | None:
+        """Returns the rules in force and their calendar; None before the first charter."""
+        for row in self._file.entries(self._read_until, only=(CHARTER, CHARTER_TABLE)):
+            self._published.absorb(row.sealed().entry)
+            self._read_until = row.seq + 1
+        if not self._published.rules:
+            return None
+        name = self._published.in_force(now)
+        return self._published.rules[name], self._published.calendars[name]
 
     def _day(self, now: Instant) -> LocalDay | None:
-        if self._rules() is None:
-            return None
-        calendar = list(self._published.calendars.values())[-1]
-        return calendar.day_of(now) if calendar.covers(now) else None
+        found = self._in_force(now)
+        return None if found is None or not found[1].covers(now) else found[1].day_of(now)
 
     def _day_so_far(self, member: str, now: Instant) -> DaySoFar | None:
-        rules, day = self._rules(), self._day(now)
-        who = None if rules is None else next((m for m in rules.members if m.id == member), None)
-        if rules is None or day is None or who is None:
+        found, day = self._in_force(now), self._day(now)
+        if found is None or day is None:
             return None
-        final = self._final_day(day, member)
+        rules, calendar = found
+        who = next((m for m in rules.members if m.id == member), None)
+        if who is None:
+            return None
+        final = self._settled(day, member)
         if final is not None:
-            return DaySoFar(day, final, day.slots, True)
-        bands = list(self._published.calendars.values())[-1].bands(day)
+            return DaySoFar(day, parse_day(final), day.slots, True)
+        bands = calendar.bands(day)
         taken, given, known = [0] * day.slots, [0] * day.slots, set[int]()
         for row, _ in self._file.provisional(day.start, day.end):
             slot = (row.slot - day.start) // SLOT_MS
@@ -310,21 +321,28 @@ class LedgerReader:
             and kept.record.export_delta >= 0
         ]
 
-    def _final_day(self, day: LocalDay, member: str) -> MemberDay | None:
-        rows = [row for row in self._file.of_period(day.name) if row.kind == SETTLE_DAY and row.member == member]
-        return parse_day(rows[-1].sealed().entry.body) if rows else None
+    def _settled(self, day: LocalDay, member: str) -> Mapping[str, Json] | None:
+        rows = [row for row in self._file.of_period(day.name, (SETTLE_DAY,)) if row.member == member]
+        return rows[-1].sealed().entry.body if rows else None
+
+    def _final_lines(self, day: LocalDay, member: str) -> tuple[Line, ...]:
+        body = self._settled(day, member)
+        if body is None:
+            return ()
+        charter = self._published.rules[str(body["charter"])].charter
+        return day_lines(charter, parse_day(body)) if charter.clauses is None else parse_lines(body)
 
     def _bill_so_far(self, member: str, now: Instant) -> BillSoFar | None:
-        today, rules = self._day_so_far(member, now), self._rules()
-        if today is None or rules is None:
+        today, found = self._day_so_far(member, now), self._in_force(now)
+        if today is None or found is None:
             return None
-        charter = rules.charter
-        calendar = list(self._published.calendars.values())[-1]
+        charter, calendar = found[0].charter, found[1]
         days = [today.day]
         while days[0].name != first_day_name(charter, today.day) and calendar.covers(Instant(days[0].start - 1)):
             days.insert(0, calendar.day_of(Instant(days[0].start - 1)))
-        settled = [found for day in days[:-1] if (found := self._final_day(day, member)) is not None]
-        lines = merge(day_lines(charter, day) for day in (*settled, today.so_far))
+        # The shares of a voted charter are known when a day is settled, not before.
+        so_far = day_lines(charter, today.so_far) if charter.clauses is None else ()
+        lines = merge([*(self._final_lines(day, member) for day in days[:-1]), so_far])
         amount = round_minor(exact(lines), charter.minor_digits)
         return BillSoFar(
             period_name(charter, today.day), days[0].start, lines, amount, minor_text(amount, charter),

@@ -1,35 +1,46 @@
 """`atoll ledger verify`: recomputes everything in a ledger file and names what is wrong, first thing first.
 
-Order: the file itself, the log (hashes, balance, reversals), the tables made from it, the signed tree heads,
-the records, and at last settlement: every day and bill is computed again from the records and the published
-rules and compared with what was posted. A day with late records that waits for its correction run is skipped.
+Order: the file itself, the log (hashes, balance, reversals), the tables made from it, the signed tree heads, and
+the records, each read once: with their hashes every settled day is computed again from them and the published rules
+and compared with what was posted, and at last the bills. A day with late records that waits for its correction run
+is skipped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import gc
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import apsw
 
 from controller.ledger.audit import Finding, LogAudit
-from controller.ledger.entries import Entry, EntryState, Posting, SealedEntry
-from controller.ledger.note import NoteMalformed, Verifier
+from controller.ledger.entries import Entry, EntryState, SealedEntry
+from controller.ledger.log_keys import LOG_KEY, LogKey, key_of, next_key
+from controller.ledger.log_policy import LOG_POLICY, LogPolicy, policy_of, read_policy
+from controller.ledger.note import NoteError
 from controller.settlement.days import Pages
-from controller.settlement.intervals import Kept, record_leaf
+from controller.settlement.intervals import Kept, PointDay
 from controller.settlement.published import Published
 from controller.settlement.runs import RUN_DAY
 from controller.settlement.tariff import LocalDay, OutsideTable, period_name
-from controller.shell.settlement_runs import BILL_KINDS, DAY_KINDS, Settled, stands
+from controller.shell.member_data import ERASED
+from controller.shell.settlement_runs import BILL_KINDS, DAY_KINDS, Settled, closed, stands
+from controller.shell.signed_days import any_signed, damaged_days, signed_texts
 from controller.store.ledger_file import LedgerFile, NotALedger
-from controller.store.ledger_rows import entry_period
-from devices.clock import Instant, iso
+from controller.store.ledger_rows import EntryRow, entry_period, kept_of, point_owner
+from controller.store.record_rows import RecordRow, plain_day, row_leaves
+from devices.clock import DAY_MS, Instant, iso
 
 END_OF_TIME = Instant(2**62)
-_UNREADABLE = (apsw.Error, ValueError, LookupError, TypeError, OverflowError)
-"""What reading damaged rows raises: SQLite's errors, bad UTF-8, unknown codes, wrong types."""
+_UNREADABLE = (apsw.Error, ValueError, LookupError, TypeError, AttributeError, OverflowError)
+"""What reading damaged rows raises: SQLite's errors, bad UTF-8, unknown codes, wrong types, NULL where none may be."""
 
 
 @dataclass(slots=True)
@@ -43,6 +54,7 @@ class Verification:
     days: int = 0
     root: str = ""
     waiting: tuple[str, ...] = ()  # days with late records, to be corrected by the next run
+    closed: tuple[str, ...] = ()  # days and bills with a member's data whose key is gone: they cannot be judged
 
     @property
     def ok(self) -> bool:
@@ -50,11 +62,12 @@ class Verification:
         return not self.findings
 
 
-def verify(data_dir: str | Path, key: str | None = None) -> Verification:
+def verify(data_dir: str | Path, key: str | Sequence[str] | None = None) -> Verification:
     """Returns what is wrong with the ledger of a data directory (or with a ledger file).
 
-    `key` is the log's public key (C2SP text) as known from elsewhere; without it the key is taken from the
-    ledger's own first entry, which proves less.
+    `key` is the log's public key (C2SP text) as known from elsewhere, or several: those of its life that are known.
+    Without it the first key is taken from the ledger's own first entry, which proves less; each later key must have
+    been handed over by the one before it.
     """
     path = Path(data_dir)
     path = path / "ledger.db" if path.is_dir() else path
@@ -65,22 +78,44 @@ def verify(data_dir: str | Path, key: str | None = None) -> Verification:
         result.findings.append(Finding("file", str(path), str(error)))
         return result
     try:
-        _Check(file, result, key).run()
+        with _without_collector():
+            _Check(file, result, [key] if isinstance(key, str) else list(key or ())).run()
     finally:
         file.close()
     return result
 
 
+@contextmanager
+def _without_collector() -> Generator[None]:
+    """Keeps Python from looking for cycles in rows by the hundred thousand, which have none: an eighth of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
 class _Check:
     """One verification under way."""
 
-    def __init__(self, file: LedgerFile, result: Verification, key: str | None) -> None:
+    def __init__(self, file: LedgerFile, result: Verification, known: Sequence[str]) -> None:
         self._file = file
         self._out = result
-        self._key = key
+        self._known = known
+        self._keys: list[LogKey] = []  # of the log, as its entries hand it over
+        self._policies: list[LogPolicy] = []  # who must have signed its heads
         self._published = Published()
         self._runs: dict[str, LocalDay] = {}  # settled days
+        self._there = {seq for seq, _ in file.payloads()}
+        self._gone: dict[str, int] = {}  # member -> first entry whose body is not there
         self._audit = LogAudit(())
+        self._pages: dict[tuple[str, int], Pages] = {}
+        self._last: dict[str, RecordRow] = {}  # usage point -> the last of its records that was read
+        self._judged: set[str] = set()  # days
+        self._signed = True  # whether there may be signed days
+        self._settled = Settled(file, self._published, set[str]())
 
     def run(self) -> None:
         """Runs every part; one that cannot be read does not hide the others."""
@@ -88,8 +123,9 @@ class _Check:
         self._section("entries", self._log)
         self._section("balances", self._tables)
         self._section("checkpoints", self._checkpoints)
-        self._section("records", self._records)
         self._section("provisional", self._side_tables)
+        self._section("records", self._records)
+        self._section("signed days", self._signed_days)
         self._section("settlement", self._settlement)
 
     def _section(self, table: str, part: Callable[[], None]) -> None:
@@ -108,34 +144,59 @@ class _Check:
     def _log(self) -> None:
         self._audit = LogAudit(size for size, _ in self._file.checkpoints())
         self._audit.findings = self._out.findings
-        postings = _grouped(self._file)
-        waiting = next(postings, None)
+        found_by = _grouped(self._file)
+        waiting = next(found_by, None)
         for row in self._file.entries():
             entry = self._audit.entry(row.seq, row.document, row.leaf)
-            rows: list[Posting] = []
+            accounts: list[str] = []
             while waiting is not None and waiting[0] <= row.seq:
                 if waiting[0] < row.seq:
-                    self._find("postings", f"entry {waiting[0]}", "there is no such entry")
+                    self._find("account_entries", f"entry {waiting[0]}", "there is no such entry")
                 else:
-                    rows = waiting[1]
-                waiting = next(postings, None)
+                    accounts = waiting[1]
+                waiting = next(found_by, None)
             if entry is None:
                 continue
-            self._audit.postings(row.seq, entry, rows)
+            if accounts != (right := sorted({posting.account for posting in entry.postings})):
+                self._find("account_entries", f"entry {row.seq}", f"the table says {accounts}, the entry {right}")
+            self._payload(row, entry)
             columns = (entry.id, entry.kind, entry.state.value, *entry_period(SealedEntry(entry, b"", b"")))
             seen = (row.id, row.kind, row.state, row.period, row.member)
             if columns != seen:
                 self._find("entries", f"entry {row.seq}", f"the columns say {seen}, the document {columns}")
             self._remember(row.seq, entry)
         while waiting is not None:
-            self._find("postings", f"entry {waiting[0]}", "there is no such entry")
-            waiting = next(postings, None)
+            self._find("account_entries", f"entry {waiting[0]}", "there is no such entry")
+            waiting = next(found_by, None)
+        self._settled = Settled(self._file, self._published, self._audit.state.reversed)
+        for member, seq in self._gone.items():
+            self._find(
+                "payloads", f"entry {seq}", f"the body of {member} is gone, and no receipt says that it was erased"
+            )
         self._out.entries, self._out.root = self._audit.size, self._audit.root().hex()
+
+    def _payload(self, row: EntryRow, entry: Entry) -> None:
+        """Compares a member's own body with its hash in the log; one that is gone needs a receipt."""
+        sealed = entry.body.get("sealed")
+        if not isinstance(sealed, Mapping):
+            return
+        if sealed.get("v") != 1:
+            self._find("payloads", f"entry {row.seq}", f"cannot judge: sealed in version {sealed.get('v')!r}")
+        elif row.opened and sealed.get("sha256") != sha256(row.salt + row.opened).hexdigest():
+            self._find("payloads", f"entry {row.seq}", "the body does not match its hash in the log")
+        if not row.opened and row.seq not in self._there:
+            self._gone.setdefault(row.member, row.seq)
 
     def _remember(self, seq: int, entry: Entry) -> None:
         if entry.state is not EntryState.POSTED:
             return
+        if entry.kind == ERASED:
+            self._gone.pop(str(entry.body.get("member")), None)
         try:
+            if entry.kind == LOG_KEY or seq == 0:
+                self._keys.append(next_key(self._keys, seq, entry.body))
+            if entry.kind == LOG_POLICY:
+                self._policies.append(read_policy(seq, entry.body))
             self._published.absorb(entry)
             if entry.kind == RUN_DAY:
                 body = entry.body
@@ -149,35 +210,74 @@ class _Check:
         self._audit.balances({key: (held.posted, held.pending) for key, held in self._file.balances().items()})
 
     def _checkpoints(self) -> None:
-        verifier = self._verifier()
-        if verifier is None:
-            return
-        for size, note in self._file.checkpoints():
-            self._audit.checkpoint(size, note, verifier)
+        published = [key.verifier.text() for key in self._keys]
+        for key in self._known:
+            if key not in published:
+                text = published[0] if len(published) == 1 else " then ".join(published) or "none"
+                self._find("entries", "entry 0", f"the log's key is {text!r}, expected {key!r}")
+        heads = self._file.checkpoints() if self._keys else []
+        for size, note in heads:
+            self._audit.checkpoint(size, note, key_of(self._keys, size))
+            self._cosignatures(size, note, newest=size == heads[-1][0])
             self._out.checkpoints += 1
 
-    def _verifier(self) -> Verifier | None:
-        row = self._file.entry(0)
-        text = "" if row is None else str(row.sealed().entry.body.get("key"))
-        if self._key is not None and self._key != text:
-            self._find("entries", "entry 0", f"the log's key is {text!r}, expected {self._key!r}")
+    def _cosignatures(self, size: int, note: str, *, newest: bool) -> None:
+        """Judges what the log's own second key and its witnesses have signed, by the policy of that time."""
+        policy = policy_of(self._policies, size)
         try:
-            return Verifier.parse(text)
-        except NoteMalformed as error:
-            if row is not None:
-                self._find("entries", "entry 0", f"the first entry names no key: {error}")
-            return None
+            lacking = "" if policy is None else policy.lacking(note)
+        except NoteError as error:
+            self._find("checkpoints", f"size {size}", str(error))
+            return
+        if newest and policy is not None and not policy.signed_twice(note):  # of older ones not all are kept
+            self._find("checkpoints", f"size {size}", lacking)
 
     def _records(self) -> None:
-        pages: dict[tuple[str, int], Pages] = {}
-        for kept in self._file.records(Instant(-END_OF_TIME), END_OF_TIME):
-            record = kept.record
-            self._out.records += 1
-            if record_leaf(record) != kept.leaf:
-                where = f"{record.usage_point} epoch {record.meter_epoch} page {record.page}"
-                self._find("records", where, f"the record of {_when(record.start)} does not match its hash")
-            _take(pages, record.usage_point, record.meter_epoch, record.page)
-        if self._out.records != self._file.count_records():
+        since = self._file.first_starts()
+        self._signed = any_signed(self._file)
+        for start, end, day in self._spans():
+            groups: defaultdict[str, list[RecordRow]] = defaultdict(list)
+            try:
+                rows = self._file.record_rows(start, end)
+                self._hashes(rows)
+            except _UNREADABLE as error:
+                self._find("records", _when(start), f"cannot be read: {type(error).__name__}: {error}")
+                continue
+            self._out.records += len(rows)
+            for row in rows:
+                groups[row[0]].append(row)
+            if day is not None:
+                self._judge_day(day, since, groups)
+            for point, found in groups.items():
+                self._last[point] = found[-1]
+                for epoch, pages in groupby(found, key=itemgetter(2)):
+                    self._pages.setdefault((point, epoch), Pages()).extend([row[3] for row in pages])
+        self._tables_of_records()
+
+    def _hashes(self, rows: Sequence[RecordRow]) -> None:
+        leaves = row_leaves(rows)
+        if leaves == [row[-1] for row in rows]:
+            return
+        for row, leaf in zip(rows, leaves, strict=True):
+            if leaf != row[-1]:
+                where = f"{row[0]} epoch {row[2]} page {row[3]}"
+                self._find("records", where, f"the record of {_when(Instant(row[1]))} does not match its hash")
+
+    def _spans(self) -> Iterator[tuple[Instant, Instant, LocalDay | None]]:
+        """Yields the time line in pieces, in order: settled days, and what was recorded between them."""
+        reached = Instant(-END_OF_TIME)
+        days = sorted(self._runs.values(), key=lambda day: day.start)
+        for day in (*days, LocalDay(END_OF_TIME, END_OF_TIME, "")):
+            while (first := self._file.next_start(reached, day.start)) is not None:
+                reached = Instant(min(first + DAY_MS, day.start))
+                yield first, reached, None
+            if reached <= day.start < day.end:
+                yield day.start, day.end, day
+                reached = day.end
+
+    def _tables_of_records(self) -> None:
+        pages = self._pages
+        if self._out.records + self._file.unreadable != self._file.count_records():
             self._find("points", "all", "some records belong to no usage point")
         for row, digest in self._file.refused():
             if row.digest() != digest:
@@ -186,6 +286,8 @@ class _Check:
         stored = {(row.point, row.epoch): (row.page, set(row.above)) for row in self._file.meters()}
         for key in sorted(stored.keys() | pages.keys()):
             seen, right = stored.get(key), pages.get(key)
+            if self._file.unreadable and not self._file.vault.has(point_owner(key[0])):
+                continue  # its pages are sealed, and the key is not here
             if right is None or seen != (right.page, right.above):
                 expected = "nothing" if right is None else f"page {right.page} and {sorted(right.above)}"
                 self._find("meters", f"{key[0]} epoch {key[1]}", f"the table says {seen}, the records give {expected}")
@@ -202,24 +304,51 @@ class _Check:
                 self._find("late", str(start), "no settled day begins then")
         self._out.waiting = tuple(day.name for day in self._runs.values() if day.start in late)
 
+    def _signed_days(self) -> None:
+        for where, what in damaged_days(self._file):
+            self._find("signed days", where, what)
+
     def _settlement(self) -> None:
-        settled = Settled(self._file, self._published, self._audit.state.reversed)
-        since = self._file.first_starts()
         days = sorted(self._runs.values(), key=lambda day: day.start)
         for day in days:
-            if day.name in self._out.waiting:
-                continue
-            try:
-                self._day(settled, day, since)
-            except (*_UNREADABLE, OutsideTable) as error:
-                self._find("settlement", day.name, f"cannot be computed again: {type(error).__name__}: {error}")
-            self._out.days += 1
-        self._bills(settled, days)
+            if day.name not in self._judged:  # its records could not be read, or it is no day among the others
+                self._judge_day(day, self._file.first_starts(), None)
+        self._bills(self._settled, days)
 
-    def _day(self, settled: Settled, day: LocalDay, since: dict[str, Instant]) -> None:
-        live = settled.live(day.name, DAY_KINDS)
-        records: dict[str, list[Kept]] = settled.records_of(day)
-        result = settled.compute(day, settled.charter_of(day), records, since)
+    def _judge_day(
+        self, day: LocalDay, since: Mapping[str, Instant], groups: Mapping[str, list[RecordRow]] | None
+    ) -> None:
+        """Computes a day again from its records (`groups`, or those in the file) unless it is to be skipped."""
+        self._judged.add(day.name)
+        if day.name in self._out.waiting:
+            return
+        try:
+            live = self._settled.live(day.name, DAY_KINDS)
+            if closed(live):
+                self._out.closed = (*self._out.closed, day.name)
+                return
+            self._day(day, live, since, groups)
+        except (*_UNREADABLE, OutsideTable) as error:
+            self._find("settlement", day.name, f"cannot be computed again: {type(error).__name__}: {error}")
+        self._out.days += 1
+
+    def _day(
+        self,
+        day: LocalDay,
+        live: Mapping[tuple[str, str], SealedEntry],
+        since: Mapping[str, Instant],
+        groups: Mapping[str, list[RecordRow]] | None,
+    ) -> None:
+        plain: dict[str, PointDay] = {}
+        charter = str(live[RUN_DAY, ""].entry.body["charter"])
+        records: dict[str, list[Kept]] = self._settled.records_of(day) if groups is None else {}
+        for point, rows in (groups or {}).items():
+            found = None if self._special(day, charter, point, rows) else plain_day(day, rows, self._last.get(point))
+            if found is None:
+                records[point] = [kept_of(row) for row in rows]
+            else:
+                plain[point] = found
+        result = self._settled.compute(day, charter, records, since, plain)
         named = {(draft.kind, draft.member) for draft in result.drafts}
         for draft in result.drafts:
             if not stands(live.get((draft.kind, draft.member)), draft):
@@ -227,6 +356,13 @@ class _Check:
                 self._find("settlement", f"{day.name} {who}", f"{draft.kind} differs from the records' own result")
         for kind, member in live.keys() - named:
             self._find("settlement", f"{day.name} {member}", f"{kind} stands for nobody")
+        self._settled.remember(day, live)
+
+    def _special(self, day: LocalDay, charter: str, point: str, rows: Sequence[RecordRow]) -> bool:
+        """Returns whether more than the registers decides about a usage point's day: signatures, or clocks."""
+        rules = self._published.rules.get(charter)
+        clocks = rules is not None and rules.charter.clock_tolerance_ms is not None and any(row[7] for row in rows)
+        return clocks or (self._signed and next(signed_texts(self._file, point, day.start, day.end), None) is not None)
 
     def _bills(self, settled: Settled, days: list[LocalDay]) -> None:
         def period(day: LocalDay) -> str:
@@ -239,6 +375,9 @@ class _Check:
                 continue  # still running
             if any(day.name in self._out.waiting for day in group):
                 continue
+            if closed(live) or any(day.name in self._out.closed for day in group):
+                self._out.closed = (*self._out.closed, *([] if name in self._out.closed else [name]))
+                continue
             try:
                 _, drafts = settled.bill_drafts(group)
             except _UNREADABLE as error:
@@ -249,12 +388,10 @@ class _Check:
                     self._find("settlement", f"{name} {draft.member or 'community'}", f"{draft.kind} differs")
 
 
-def _grouped(file: LedgerFile) -> Iterator[tuple[int, list[Posting]]]:
-    """Yields (entry number, its rows of the postings table); a line out of place makes the rows differ."""
-    for seq, rows in groupby(file.postings(), key=lambda row: row[0]):
-        lines = [(line, posting) for _, line, posting in rows]
-        in_order = [line for line, _ in lines] == list(range(len(lines)))
-        yield seq, [posting for _, posting in lines] if in_order else []
+def _grouped(file: LedgerFile) -> Iterator[tuple[int, list[str]]]:
+    """Yields (entry number, the accounts by which it is found, sorted)."""
+    for seq, rows in groupby(file.account_entries(), key=lambda row: row[0]):
+        yield seq, sorted(account for _, account in rows)
 
 
 def _take(pages: dict[tuple[str, int], Pages], point: str, epoch: int, page: int) -> None:

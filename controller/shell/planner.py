@@ -17,9 +17,10 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from typing import IO
 
-from optimizer.answer import Answer, Cause, Failed, Planned, Refused
-from optimizer.check import check
+from optimizer.answer import Answer, Cause, Failed, Planned, Refused, Routed
+from optimizer.check_whole import check_whole
 from optimizer.codec import Answered, Question, Unreadable, decode, encode
+from optimizer.deliveries import DeliveriesProblem, check_deliveries
 from optimizer.plan import Infeasible
 from optimizer.problem import Problem, Stop
 
@@ -68,13 +69,19 @@ class Planner:
         child = self._child
         return child.pid if child is not None else None
 
-    def ask(self, problem: Problem, stop: Stop, seed: int) -> Answer:
-        """Returns the answer, within `stop.seconds` (if any) and the timeout."""
+    def ask(self, problem: Problem | DeliveriesProblem, stop: Stop, seed: int, *, warm: bool = False) -> Answer:
+        """Returns the answer, within `stop.seconds` (if any) and the timeout.
+
+        `warm`: the decisions of the child's last plan may stand where they fit; a new child has none.
+        """
         with self._turn:
             if self._closed:
                 return Failed(Cause.CRASH, "the planner is closed")
             self._number += 1
-            question = Question(self._number, problem, stop, seed)
+            if isinstance(problem, DeliveriesProblem):
+                question = Question(self._number, None, stop, seed, problem)
+            else:
+                question = Question(self._number, problem, stop, seed, warm=warm)
             try:
                 answered = self._exchange(question)
             except _ChildFailed as failure:
@@ -89,13 +96,21 @@ class Planner:
                 self._drop_child()
         return _judge(question, answered)
 
-    def submit(self, problem: Problem, stop: Stop, seed: int, done: Callable[[Answer], None]) -> None:
+    def submit(
+        self,
+        problem: Problem | DeliveriesProblem,
+        stop: Stop,
+        seed: int,
+        done: Callable[[Answer], None],
+        *,
+        warm: bool = False,
+    ) -> None:
         """Asks without waiting; `done` is called once, from the planner's thread, or at once when it is busy."""
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._serve, name="planner", daemon=True)
             self._thread.start()
         try:
-            self._questions.put_nowait(lambda: done(self.ask(problem, stop, seed)))
+            self._questions.put_nowait(lambda: done(self.ask(problem, stop, seed, warm=warm)))
         except queue.Full:
             done(Failed(Cause.BUSY, "the planner works on one question and another one waits"))
 
@@ -117,7 +132,7 @@ class Planner:
             work()
 
     def _exchange(self, question: Question) -> Answered:
-        line = encode(question).encode("ascii") + b"\n"
+        line = encode(question, packed=True).encode("ascii") + b"\n"
         timeout_s = self._limits.timeout_s + (question.stop.seconds or 0.0)
         if self._child is None or not self._child.alive():
             self._drop_child()
@@ -144,10 +159,15 @@ def _judge(question: Question, answered: Answered) -> Answer:
         return Failed(Cause.SOLVER, answered.failure)
     if answered.infeasible is not None:
         return Refused(answered.infeasible)
+    if question.deliveries is not None and answered.deliveries is not None:
+        broken = check_deliveries(question.deliveries, answered.deliveries)
+        if broken:
+            return Failed(Cause.INVALID, "; ".join(broken[:3]))
+        return Routed(answered.deliveries, answered.seconds, answered.peak_kib)
     plan = answered.plan
-    if plan is None:
+    if plan is None or question.problem is None:
         return Failed(Cause.GARBAGE, "an answer without plan, reasons or failure")
-    wrong = check(question.problem, plan)
+    wrong = check_whole(question.problem, plan)
     if wrong:
         return Failed(Cause.INVALID, "; ".join(violation.message for violation in wrong[:3]))
     if question.stop.seconds is not None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from controller.ledger.canonical import Json
 from controller.ledger.core import Post, Reverse
-from controller.ledger.entries import EntryState, SealedEntry, derived_id
-from controller.settlement.intervals import BRACKET_MS, Kept, PointDay, point_day
+from controller.ledger.entries import Entry, EntryState, SealedEntry, derived_id
+from controller.settlement.evidence import EVIDENCE_KINDS, Evidence
+from controller.settlement.intervals import BRACKET_MS, Kept, PointDay, Proofs, point_day
 from controller.settlement.published import Published
+from controller.settlement.run_names import RUN_KEYS, run_name
 from controller.settlement.runs import (
     BILL,
+    DIVIDEND,
     RUN_BILL,
     RUN_DAY,
     SETTLE_DAY,
@@ -20,16 +23,22 @@ from controller.settlement.runs import (
     DayResult,
     Draft,
     parse_day,
+    parse_exchange,
+    parse_lines,
     settle_day,
     settle_period,
 )
 from controller.settlement.tariff import LocalDay, period_name
 from controller.shell.journal import Journal
+from controller.shell.signed_days import contradiction, signed_texts
 from controller.store.ledger_file import LedgerFile
+from controller.store.ledger_rows import EntryRow
 from devices.clock import Instant
 
 DAY_KINDS = (SETTLE_DAY, SETTLE_GRID, RUN_DAY)
-BILL_KINDS = (BILL, RUN_BILL)
+BILL_KINDS = (BILL, DIVIDEND, RUN_BILL)
+DELIVERY, DELIVERED = "delivery", "done"
+"""Kind and state of the entry by which the hub notes that something has arrived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,7 @@ class RunResult:
     """One run that has been made: what it is called, for which time, and what it found."""
 
     run: str  # provisional, final, correction, bill, bill-correction
+    name: str  # II, SF, R1, ..., RF
     period: str  # slot, day or bill period
     start: Instant
     end: Instant
@@ -53,20 +63,47 @@ class Settled:
         self._file = file
         self._published = published
         self._reversed = is_reversed
+        self._days: dict[str, BilledDay] = {}
+        self._evidence: Evidence | None = None
+
+    @property
+    def evidence(self) -> Evidence:
+        """Returns what is stated about meters and clocks.
+
+        Raises:
+            EvidenceBroken: a statement in the log does not hold what its kind promises.
+        """
+        if self._evidence is None:
+            self._evidence = Evidence()
+            for kind in EVIDENCE_KINDS:
+                for row in self._file.of_kind(kind):
+                    self._evidence.absorb(row.sealed().entry)
+        return self._evidence
+
+    def remember(self, day: LocalDay, live: Mapping[tuple[str, str], SealedEntry]) -> None:
+        """Keeps what a bill needs of a day whose standing entries are at hand, so that they are not read again."""
+        self._days[day.name] = self._billed_day(live, day)
 
     def compute(
-        self, day: LocalDay, charter: str, records: Mapping[str, Sequence[Kept]], since: Mapping[str, Instant]
+        self,
+        day: LocalDay,
+        charter: str,
+        records: Mapping[str, Sequence[Kept]],
+        since: Mapping[str, Instant],
+        plain: Mapping[str, PointDay] | None = None,
     ) -> DayResult:
-        """Returns what a day settles to under a charter."""
-        rules = self._published.rules[charter]
+        """Returns what a day settles to under a charter; `plain` holds usage points that are validated already."""
+        rules, done = self._published.rules[charter], plain or {}
         points = {
-            point: self._point_day(point, day, records.get(point, ()), since.get(point)) for point in rules.points()
+            point: done.get(point)
+            or self._point_day(point, day, records.get(point, ()), since.get(point), rules.charter.clock_tolerance_ms)
+            for point in rules.points()
         }
         return settle_day(rules, charter, day, self._published.bands(charter, day), points)
 
     def bill_drafts(self, days: Sequence[LocalDay]) -> tuple[str, tuple[Draft, ...]]:
         """Returns (period, bills) of the settled days that make up a period."""
-        billed = [self._billed_day(day) for day in days]
+        billed = [self._days.get(day.name) or self._billed_day(self.live(day.name, DAY_KINDS), day) for day in days]
         rules = self._published.rules[self.charter_of(days[-1])]
         period = period_name(rules.charter, days[0])
         return period, settle_period(rules, period, billed)
@@ -78,8 +115,8 @@ class Settled:
     def live(self, period: str, kinds: Sequence[str]) -> dict[tuple[str, str], SealedEntry]:
         """Returns the entries of a period that stand: posted and not reversed, by (kind, member)."""
         found: dict[tuple[str, str], SealedEntry] = {}
-        for row in self._file.of_period(period):
-            if row.kind in kinds and row.state == EntryState.POSTED and row.id not in self._reversed:
+        for row in self._file.of_period(period, kinds):
+            if row.state == EntryState.POSTED and row.id not in self._reversed:
                 found[row.kind, row.member] = row.sealed()
         return found
 
@@ -90,24 +127,33 @@ class Settled:
             found.setdefault(kept.record.usage_point, []).append(kept)
         return found
 
-    def _point_day(self, point: str, day: LocalDay, kept: Sequence[Kept], since: Instant | None) -> PointDay:
+    def _point_day(
+        self, point: str, day: LocalDay, kept: Sequence[Kept], since: Instant | None, tolerance_ms: int | None
+    ) -> PointDay:
         before = after = None
         if since is not None and since < day.start:
             before = self._file.nearest(point, day.start, BRACKET_MS, later=False)
         if not kept or kept[-1].record.end < day.end:
             after = self._file.nearest(point, day.end, BRACKET_MS, later=True)
-        return point_day(point, day, kept, before, after, since=since)
+        wrong = contradiction(signed_texts(self._file, point, day.start, day.end), (item.record for item in kept))
+        proofs = Proofs(self.evidence, tolerance_ms, signed=not wrong)
+        return point_day(point, day, kept, before, after, since=since, proofs=proofs)
 
-    def _billed_day(self, day: LocalDay) -> BilledDay:
-        live = self.live(day.name, DAY_KINDS)
+    def _billed_day(self, live: Mapping[tuple[str, str], SealedEntry], day: LocalDay) -> BilledDay:
         run, grid = live[RUN_DAY, ""].entry, live[SETTLE_GRID, ""].entry
         members = {member: entry.entry for (kind, member), entry in live.items() if kind == SETTLE_DAY}
+        charter = self._published.rules[str(run.body["charter"])].charter
+        exchange, premium = parse_exchange(grid.body)
         return BilledDay(
             day.name,
-            self._published.rules[str(run.body["charter"])].charter,
+            charter,
             {member: parse_day(entry.body) for member, entry in members.items()},
             int(str(grid.body["cost"])),
             {member: held_points(entry.body) for member, entry in members.items()},
+            {member: parse_lines(entry.body) for member, entry in members.items()},
+            exchange,
+            premium,
+            {} if charter.clauses is None else delivered(self._file, day),
         )
 
 
@@ -124,21 +170,26 @@ class RunWriter(Settled):
     ) -> RunResult:
         """Posts the final run of a day, or corrects it if it has been posted before."""
         live = self.live(day.name, DAY_KINDS)
+        if closed(live):  # a member's data were erased: what was settled with them stands for good
+            return RunResult("closed", "", day.name, day.start, day.end, 0)
         standing = live.get((RUN_DAY, ""))
         charter = self._published.in_force(day.start) if standing is None else str(standing.entry.body["charter"])
         result = self.compute(day, charter, records, since)
-        written = self._post(day.name, day.end, result.drafts, live, now)
-        name = "final" if standing is None else "correction"
-        return RunResult(name, day.name, day.start, day.end, written, result.held, (), result.estimated)
+        written, name = self._post(day.name, day.end, result.drafts, live, now)
+        run = "final" if standing is None else "correction"
+        return RunResult(run, name, day.name, day.start, day.end, written, result.held, (), result.estimated)
 
     def bill(self, days: Sequence[LocalDay], now: Instant) -> RunResult | None:
         """Posts the bills of the period that these settled days make up, or corrects them; None if nothing changed."""
+        if any(closed(self.live(day.name, DAY_KINDS)) for day in days):
+            return None
         period, drafts = self.bill_drafts(days)
         live = self.live(period, BILL_KINDS)
-        written = self._post(period, days[-1].end, drafts, live, now)
+        written, name = self._post(period, days[-1].end, drafts, live, now)
         if not written:
             return None
-        return RunResult("bill-correction" if live else "bill", period, days[0].start, days[-1].end, written)
+        run = "bill-correction" if live else "bill"
+        return RunResult(run, name, period, days[0].start, days[-1].end, written)
 
     def _post(
         self,
@@ -147,18 +198,18 @@ class RunWriter(Settled):
         drafts: Sequence[Draft],
         live: Mapping[tuple[str, str], SealedEntry],
         now: Instant,
-    ) -> int:
-        """Reverses what no longer holds and posts what is new; returns the number of entries written."""
+    ) -> tuple[int, str]:
+        """Reverses what no longer holds and posts what is new; returns (entries written, name of the run)."""
         before = self._journal.size
         stale = [draft for draft in drafts if not stands(live.get((draft.kind, draft.member)), draft)]
         named = {(draft.kind, draft.member) for draft in drafts}
         gone = [key for key in live if key not in named]
         if not stale and not gone:
-            return 0
+            return 0, ""
         revision = self._revision(period, drafts[-1].kind)
         if drafts[-1] not in stale:
             stale.append(drafts[-1])  # a run that changed anything says so itself
-        run = "correction" if revision else "final"
+        run = run_name(revision, closed=end <= self._journal.state.sealed_until)
         for key in [*gone, *((draft.kind, draft.member) for draft in stale)]:
             standing = live.get(key)
             if standing is not None:
@@ -167,11 +218,35 @@ class RunWriter(Settled):
         for draft in stale:
             identity = derived_id(end, self._site, draft.kind, draft.member, period, revision)
             body: dict[str, Json] = {**draft.body, "run": run, "revision": revision}
+            if (standing := live.get((draft.kind, draft.member))) is not None:
+                body["replaces"] = standing.entry.id
             self._journal.must(Post(identity, now, draft.kind, draft.postings, body))
-        return self._journal.size - before
+        return self._journal.size - before, run
 
     def _revision(self, period: str, kind: str) -> int:
-        return sum(row.kind == kind and row.state == EntryState.POSTED for row in self._file.of_period(period))
+        return sum(row.state == EntryState.POSTED for row in self._file.of_period(period, (kind,)))
+
+
+def closed(live: Mapping[tuple[str, str], SealedEntry]) -> bool:
+    """Returns whether one of the entries is a member's own and cannot be read: its key is gone or elsewhere."""
+    return any("sealed" in sealed.entry.body for sealed in live.values())
+
+
+def delivered(file: LedgerFile, day: LocalDay) -> dict[str, dict[str, int]]:
+    """Returns what each member got on a day that is not energy or water, by the log's own entries: deliveries."""
+    found: dict[str, dict[str, int]] = {}
+    for _, entry in deliveries(file, day):
+        counts = found.setdefault(str(entry.body.get("member")), {})
+        counts["delivery"] = counts.get("delivery", 0) + 1
+    return found
+
+
+def deliveries(file: LedgerFile, day: LocalDay) -> Iterator[tuple[EntryRow, Entry]]:
+    """Yields the entries of what arrived on a day, and their rows."""
+    for row in file.of_kind(DELIVERY):
+        entry = row.sealed().entry
+        if day.start <= entry.at < day.end and entry.body.get("state") == DELIVERED:
+            yield row, entry
 
 
 def held_points(body: Mapping[str, Json]) -> tuple[str, ...]:
@@ -183,8 +258,8 @@ def held_points(body: Mapping[str, Json]) -> tuple[str, ...]:
 
 
 def stands(standing: SealedEntry | None, draft: Draft) -> bool:
-    """Returns whether the entry in the log says what the draft says, run name and revision apart."""
+    """Returns whether the entry in the log says what the draft says, whatever run has written it."""
     if standing is None:
         return False
-    body = {key: value for key, value in standing.entry.body.items() if key not in ("run", "revision")}
+    body = {key: value for key, value in standing.entry.body.items() if key not in RUN_KEYS}
     return body == draft.body and standing.entry.postings == draft.postings

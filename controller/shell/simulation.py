@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
 
 from controller import hub as core
-from controller.report import Report, energy_truth, lifelines_missed, outside_payment
+from controller.beliefs import SERIES
+from controller.report import Report, StormSeen, day_row, energy_truth, lifelines_missed, outside_payment, score_rows
 from controller.settlement.accounts import money, owes_account
 from controller.shell.bookkeeper import Bookkeeper
 from controller.shell.books import Books, BooksRules
 from controller.shell.data_dir import LEDGER
+from controller.shell.gateway_setup import gateway_config, gateway_folder
+from controller.shell.happenings import TARIFF, tariff_changes
 from controller.shell.ledger_verify import verify
 from controller.shell.planner import Planner, PlannerLimits
+from controller.shell.simulated_voters import SimulatedVoters, electorate, expanded
+from controller.shell.storm_trial import StormTrial, live_through
 from controller.simulate import HUB_PHASE_MS, Happening, Parts, World
 from controller.site import Site
+from controller.store.belief_file import BeliefWriter
 from controller.store.telemetry import TelemetryWriter
 from devices import gateway as edge
-from devices.clock import MINUTE_MS, Instant
+from devices.clock import MINUTE_MS, SLOT_MS, Instant, iso
 from devices.gateway_events import ForgetRecords, StoreEpoch, StoreRecords
 from devices.model import DeviceKind, IntervalRecord
-from devices.shell.outbox_file import OutboxFile
+from devices.shell.gateway_key import own_key
+from devices.shell.outbox_file import DayChange, OutboxFile
 from devices.simulated import Fleet, FleetFactory
 from optimizer.answer import Answer
+from optimizer.deliveries import DeliveriesProblem
 from optimizer.problem import Problem, Stop
 
 DEFAULT_START = Instant(1_780_264_800_000)  # 2026-06-01T00:00+02:00
-SIMULATED_STOP = Stop(seconds=None, gap=0.005, nodes=500)
+SIMULATED_STOP = Stop(seconds=None, gap=0.005, nodes=100)
 WAITED_FOR = PlannerLimits(timeout_s=600.0, nice=0)
 """Virtual time stands still while the child works: it needs no modesty, and a busy machine must change no result."""
 SIMULATION_KEY = b"atoll simulation: not a secret  "
@@ -66,6 +75,7 @@ class SimulationOptions:
     durability: str = "OFF"
     profiles: str | None = None
     happenings: tuple[Happening, ...] = ()
+    storm: StormTrial | None = None
 
 
 class _MemoryOutbox:
@@ -86,14 +96,14 @@ class _FileOutbox:
 
     def store(self, effect: StoreRecords) -> None:
         """Keeps records and marks."""
-        self.file.write(records=effect.records, marks=effect.marks)
+        self.file.write(effect.records, effect.marks, days=DayChange(effect.days, signs=True))
 
     def keep(self, effect: ForgetRecords | StoreEpoch) -> None:
         """Drops what the hub has committed, or remembers its epoch."""
         if isinstance(effect, StoreEpoch):
             self.file.write(meta=[("hub_epoch", effect.epoch)])
         else:
-            self.file.write(acks=effect.acks)
+            self.file.write(acks=effect.acks, days=DayChange(acked=effect.days))
 
 
 class Simulation:
@@ -111,17 +121,27 @@ class Simulation:
         self._scratch = TemporaryDirectory(prefix="atoll-") if folder is None else None
         self.ledger = Path(self._scratch.name if self._scratch else str(folder)) / LEDGER
         key = SIMULATION_KEY if folder is None else None
-        self.books = Books.open(self.ledger, books_rules(site, key), options.durability)
+        rules = books_rules(site, key)
+        if (voters := electorate(site.members, options.happenings)).of:
+            rules = replace(rules, voters=voters)
+        self.books = Books.open(self.ledger, rules, options.durability)
+        for charter in tariff_changes(site.charter, options.happenings):
+            self.books.announce(charter, start)
         self.telemetry = None if folder is None else TelemetryWriter(folder, options.durability)
+        self.beliefs = None if folder is None else BeliefWriter(folder, options.durability)
         self._outboxes = {
             spec.id: None if folder is None else OutboxFile(gateway_folder(folder, spec.id) / "outbox.db")
             for spec in site.gateways
         }
-        self.world = World(self._parts(), start, options.seed, options.happenings)
+        rest = [one for one in options.happenings if one.name != TARIFF]
+        if options.storm is not None:
+            rest += options.storm.happenings(site, start)
+        self.storm: StormSeen | None = None
+        self.world = World(self._parts(), start, options.seed, expanded(site.members, rest))
 
     def _parts(self) -> Parts:
         options, site = self.options, self.site
-        replan_ms = options.replan_ms or site.replan_ms
+        replan_ms = simulated_replan_ms(site, options)
         config = core.HubConfig(
             site=site,
             epoch=1,
@@ -135,9 +155,17 @@ class Simulation:
             plans=options.plan,
         )
         gateways = {
-            spec.id: edge.Gateway(gateway_config(site, spec.id, options.cycle_ms, 0, options.meter_poll_ms), self.start)
+            spec.id: edge.Gateway(
+                replace(
+                    gateway_config(site, spec.id, options.cycle_ms, 0, options.meter_poll_ms),
+                    key=None if options.data_dir is None else own_key(gateway_folder(options.data_dir, spec.id)),
+                ),
+                self.start,
+            )
             for spec in site.gateways
         }
+        for gateway in gateways.values():
+            gateway.outbox.held_max = sys.maxsize  # all in memory: there may be no disk to fetch from
         outboxes = {
             name: _MemoryOutbox() if file is None else _FileOutbox(file) for name, file in self._outboxes.items()
         }
@@ -150,17 +178,26 @@ class Simulation:
             books=Bookkeeper(self.books),
             telemetry=self.telemetry,
             outboxes=outboxes,
+            beliefs=self.beliefs,
+            people=SimulatedVoters(self.books),
         )
 
-    def ask(self, problem: Problem) -> Answer:
+    def ask(self, problem: Problem | DeliveriesProblem, *, warm: bool) -> Answer:
         """Returns the warm child's answer under node and gap limits, never wall time."""
-        return self.planner.ask(problem, SIMULATED_STOP, self.options.seed)
+        return self.planner.ask(problem, SIMULATED_STOP, self.options.seed, warm=warm)
+
+    def live(self, until: Instant, progress: Callable[[Instant], None] | None = None) -> None:
+        """Lives up to `until`, and on until every record is committed."""
+        self.storm = live_through(self.world, self.options.storm, until, progress)
+        self.world.drain()
 
     def close(self) -> None:
         """Closes files and child."""
         self.planner.close()
         if self.telemetry is not None:
             self.telemetry.close(self.world.now)
+        if self.beliefs is not None:
+            self.beliefs.close()
         for file in self._outboxes.values():
             if file is not None:
                 file.close()
@@ -169,10 +206,15 @@ class Simulation:
             self._scratch.cleanup()
 
 
+def simulated_replan_ms(site: Site, options: SimulationOptions) -> int:
+    """Returns the time between plans: as asked, else the site's but one a slot at most, for speed."""
+    return options.replan_ms or max(site.replan_ms, SLOT_MS)
+
+
 def report_of(simulation: Simulation, days: float, speed: float) -> Report:
     """Returns the report; recomputes the whole ledger for `ledger_ok`."""
     world, books, options = simulation.world, simulation.books, simulation.options
-    site, tally = simulation.site, world.tally
+    site, tally = world.parts.hub.config.site, world.tally  # under the charters that came to hold
     reader = books.reader()
     records = [
         record
@@ -198,19 +240,42 @@ def report_of(simulation: Simulation, days: float, speed: float) -> Report:
         currency=site.charter.currency,
         cycle_s=options.cycle_ms / 1000,
         meter_poll_s=max(options.cycle_ms, options.meter_poll_ms) / 1000,
-        replan_s=(options.replan_ms or site.replan_ms) / 1000,
+        replan_s=simulated_replan_ms(site, options) / 1000,
         plans_asked=tally.plans_asked,
         plans_used=tally.plans_used,
         plan_failures=tally.plan_failures,
+        plans_shadow=tally.plans_shadow,
+        plan_causes=tally.causes,
+        plan_days=tuple(day_row(day) for day in tally.days),
+        forecast_scores=score_rows(score for score in tally.scores if score.series in SERIES),
         plan_error_w=_plan_error(tally.planned_w, records, site),
         alarms=tally.alarms,
         missions=tally.missions,
+        deliveries=tally.deliveries,
+        votes=tuple(_vote_rows(books)),
         bills_minor={member.id: owed.get(owes_account(member.id), 0) for member in site.members},
         durability="OFF (kept nowhere)" if options.data_dir is None else options.durability,
         ledger_root=books.root(),
         trace_hash=world.trace_hash,
         speed=speed,
+        storm=simulation.storm,
     )
+
+
+def _vote_rows(books: Books) -> Iterator[Mapping[str, object]]:
+    """Yields each vote with its result, and how many days its charter has settled."""
+    days = books.days_by_vote()
+    for vote in books.till.votes.polls().votes:
+        yield {
+            "vote": vote.number,
+            "charter": vote.title,
+            "state": vote.state,
+            "yes": len(vote.yes()),
+            "no": len(vote.no()),
+            "need": vote.electorate.need,
+            "valid_from": iso(Instant(int(str(vote.document["valid_from"])))),
+            "days_settled": days.get(vote.id, 0),
+        }
 
 
 def _plan_error(planned: Mapping[Instant, float], records: Sequence[IntervalRecord], site: Site) -> float | None:
@@ -230,7 +295,10 @@ def _plan_error(planned: Mapping[Instant, float], records: Sequence[IntervalReco
 def books_rules(site: Site, key: bytes | None = None) -> BooksRules:
     """Returns what the books need of a site."""
     grid = site.of_kind(DeviceKind.GRID)[0].id
-    return BooksRules(site.id, site.charter, site.members, grid_point=grid, tzdata=tzdata_version(), key=key)
+    return BooksRules(
+        site.id, site.charter, site.members, grid_point=grid, tzdata=tzdata_version(), key=key, money=site.money,
+        voters=site.ledger.voters, witnesses=site.ledger.policy(),
+    )  # fmt: skip
 
 
 def tzdata_version() -> str:
@@ -239,27 +307,6 @@ def tzdata_version() -> str:
         if path.exists():
             return path.read_text(encoding="ascii", errors="replace").splitlines()[0].removeprefix("# version ")
     return "unknown"
-
-
-def gateway_folder(data_dir: Path, gateway: str) -> Path:
-    """Returns (and makes) the folder that a gateway owns inside a data directory."""
-    folder = data_dir / gateway
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def gateway_config(site: Site, gateway: str, poll_ms: int, floor_ms: int, slow_poll_ms: int = 0) -> edge.GatewayConfig:
-    """Returns what one gateway of a site needs to know."""
-    return edge.GatewayConfig(
-        id=gateway,
-        site_id=site.id,
-        devices=tuple(device for device in site.devices if device.gateway == gateway),
-        poll_ms=poll_ms,
-        slow_poll_ms=slow_poll_ms,
-        deadline_floor_ms=floor_ms,
-        tank_of=dict(site.tank_of),
-        tank_high=site.water_high,
-    )
 
 
 def start_of(site: Site) -> Instant:

@@ -23,6 +23,7 @@ from controller.ledger.witness import (
     Submission,
     consider,
     origin_of,
+    signed_by_newest,
     trusted,
 )
 from controller.store.sqlite import open_writer
@@ -33,6 +34,8 @@ CREATE TABLE keys(algorithm INTEGER PRIMARY KEY, seed BLOB NOT NULL) STRICT;
 CREATE TABLE logs(origin TEXT PRIMARY KEY, key TEXT NOT NULL) STRICT;
 CREATE TABLE seen(origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, note TEXT NOT NULL) STRICT;
 """
+NEWER_KEYS = "CREATE TABLE IF NOT EXISTS newer_keys(origin TEXT PRIMARY KEY, key TEXT NOT NULL) STRICT"
+"""To which key a log is being handed over: both are good until a checkpoint is signed by this one."""
 REQUEST_TIMEOUT_S = 20
 
 
@@ -47,6 +50,7 @@ class Witness:
         if str(path) != ":memory:" and not path.exists():
             path.touch(mode=0o600)
         self._db = open_writer(path, "FULL", SCHEMA, 1)
+        self._db.execute(NEWER_KEYS)
         self._clock = clock
         self._lock = Lock()
         self._keys = tuple(CosignKey(name, algorithm, self._seed(algorithm)) for algorithm in Algorithm)
@@ -69,9 +73,22 @@ class Witness:
         with self._lock:
             known = self._logs()
             for log in logs:
-                if known.get(log.name, log) != log:
-                    raise OtherKey(f"{log.name} is known here by the key {known[log.name].text()}")
+                if log not in known.get(log.name, (log,)):
+                    raise OtherKey(f"{log.name} is known here by the key {known[log.name][0].text()}")
                 self._db.execute("INSERT OR IGNORE INTO logs VALUES(?, ?)", (log.name, log.text()))
+
+    def hand_over(self, key: Verifier) -> None:
+        """Takes a new key of a log that is known: its old one is good until a checkpoint is signed by the new one.
+
+        Raises:
+            OtherKey: the log is not known.
+        """
+        with self._lock:
+            keys = self._logs().get(key.name, ())
+            if not keys:
+                raise OtherKey(f"{key.name} is not known here: name its key with --log")
+            if key != keys[0]:
+                self._db.execute("INSERT OR REPLACE INTO newer_keys VALUES(?, ?)", (key.name, key.text()))
 
     def logs(self) -> tuple[str, ...]:
         """Returns the names of the logs that are cosigned."""
@@ -86,11 +103,17 @@ class Witness:
             return 400, "text/plain; charset=utf-8", f"{error}\n"
         origin = origin_of(submission.note)
         with self._lock:  # compare and write are one step: a slow request never takes a newer tree back
-            answer = consider(submission, trusted(self._logs(), submission.note), self._seen(origin))
+            keys = trusted(self._logs(), submission.note)
+            answer = consider(submission, keys, self._seen(origin))
             if isinstance(answer, Refused):
                 return answer.status, answer.content_type, answer.body
             values = (origin, answer.head.size, answer.head.root, submission.note)
+            self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("INSERT OR REPLACE INTO seen VALUES(?, ?, ?, ?)", values)
+            if len(keys) > 1 and signed_by_newest(keys, submission.note):
+                self._db.execute("UPDATE logs SET key = ? WHERE origin = ?", (keys[-1].text(), origin))
+                self._db.execute("DELETE FROM newer_keys WHERE origin = ?", (origin,))
+            self._db.execute("COMMIT")
             now = self._clock()
         return 200, "text/plain; charset=utf-8", "".join(key.cosign(answer.text, now) for key in self._keys)
 
@@ -101,9 +124,13 @@ class Witness:
             return self._seed(algorithm)
         return cast("bytes", rows[0][0])
 
-    def _logs(self) -> dict[str, Verifier]:
-        rows = cast("list[tuple[str, str]]", self._db.execute("SELECT origin, key FROM logs").fetchall())
-        return {origin: Verifier.parse(key) for origin, key in rows}
+    def _logs(self) -> dict[str, tuple[Verifier, ...]]:
+        """Returns the keys of each log, oldest first."""
+        sql = "SELECT origin, key FROM logs UNION ALL SELECT origin, key FROM newer_keys"
+        found: dict[str, tuple[Verifier, ...]] = {}
+        for origin, key in cast("list[tuple[str, str]]", self._db.execute(sql).fetchall()):
+            found[origin] = (*found.get(origin, ()), Verifier.parse(key))
+        return found
 
     def _seen(self, origin: str) -> Seen | None:
         sql = "SELECT size, root FROM seen WHERE origin = ?"

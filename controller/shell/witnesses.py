@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -44,18 +45,21 @@ ProofFrom = Callable[[int], Sequence[bytes]]
 """Returns the consistency proof from a size to the checkpoint's."""
 
 
-def collect(note: str, witnesses: Sequence[WitnessAddress], proof_from: ProofFrom) -> Collected:
-    """Returns a signed checkpoint with the cosignatures of all witnesses that answer.
+def collect(
+    note: str, witnesses: Sequence[WitnessAddress], proof_from: ProofFrom, timeout_s: float = TIMEOUT_S
+) -> Collected:
+    """Returns a signed checkpoint with the cosignatures of all witnesses that answer; asks all at once.
 
     Raises:
         WouldFork: a witness knows a longer log of ours, or another one of that size.
     """
     found = Collected(note)
     head = Checkpoint.parse(note[: note.rfind("\n\n") + 1])
-    for witness in witnesses:
+    with ThreadPoolExecutor(max(1, len(witnesses))) as pool:
+        asked = [(witness, pool.submit(_ask, witness, note, head, proof_from, timeout_s)) for witness in witnesses]
+    for witness, answer in asked:
         try:
-            lines = _ask(witness, note, head, proof_from)
-            found.note = with_cosignatures(found.note, lines, witness.cosigners)
+            found.note = with_cosignatures(found.note, answer.result(), witness.cosigners)
         except (OSError, http.client.HTTPException, NoteError) as error:
             found.missing[witness.url] = f"{type(error).__name__}: {error}"
     return found
@@ -73,11 +77,11 @@ class WitnessRefused(OSError):
     """A witness answered, but did not cosign."""
 
 
-def _ask(witness: WitnessAddress, note: str, head: Checkpoint, proof_from: ProofFrom) -> list[str]:
+def _ask(witness: WitnessAddress, note: str, head: Checkpoint, proof_from: ProofFrom, timeout_s: float) -> list[str]:
     old = head.size  # most often the witness is where we left it: one entry or many behind; its 409 tells
     for _ in range(TRIES):
         proof = tuple(proof_from(old)) if 0 < old < head.size else ()
-        status, kind, body = _post(witness.url, Submission(old, proof, note).body())
+        status, kind, body = _post(witness.url, Submission(old, proof, note).body(), timeout_s)
         if status == 200:
             return body.splitlines()
         if status == 409 and kind == SIZE_TYPE and body.strip().isdigit():
@@ -98,10 +102,10 @@ def _ask(witness: WitnessAddress, note: str, head: Checkpoint, proof_from: Proof
     raise WitnessRefused("its tree changed again and again while it was asked")
 
 
-def _post(url: str, body: bytes) -> tuple[int, str, str]:
+def _post(url: str, body: bytes, timeout_s: float) -> tuple[int, str, str]:
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
+    connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
     try:
         connection.request("POST", f"{parts.path.rstrip('/')}/add-checkpoint", body)
         answer = connection.getresponse()

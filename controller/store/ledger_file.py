@@ -7,18 +7,22 @@ readers open their own, read-only. Records lie in time order, so that a slot tou
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import apsw
 
 from controller.ledger.core import Account, Balance
-from controller.ledger.entries import Posting, SealedEntry
+from controller.ledger.entries import SealedEntry
+from controller.ledger.vault import Altered, Unreadable, Vault
 from controller.settlement.arrivals import ProvisionalSlot
 from controller.settlement.intervals import Kept
+from controller.store.entry_table import TABLES, EntryTable, id_value
 from controller.store.ledger_rows import (
-    ENTRY_COLUMNS,
+    LEAF_BYTES,
+    PAYLOADS,
     RECORD_COLUMNS,
     RECORD_FROM,
     SCHEMA,
@@ -26,35 +30,66 @@ from controller.store.ledger_rows import (
     EntryRow,
     MeterRow,
     RefusedRow,
-    entry_period,
-    entry_row,
+    RowDamaged,
     kept_of,
+    member_owner,
+    opened_kept,
+    opened_row,
+    point_owner,
     row_of,
+    sealed_kept,
 )
+from controller.store.ledger_upgrade import upgraded
+from controller.store.member_keys import scrub, vault_beside
+from controller.store.record_rows import RecordRow
 from controller.store.sqlite import Database, open_reader, open_writer
 from devices.clock import Instant
 from devices.model import IntervalRecord
 
 MEMORY = ":memory:"
+_SIGNED = {
+    "signed_days": "DELETE FROM signed_days WHERE point = ?",
+    "refused_days": "DELETE FROM refused_days WHERE point = ?",
+}
+"""The tables of signed meter-days, in ledgers whose gateways sign."""
+SEALED = b'"sealed":{"sha256":'
 
 
 class NotALedger(OSError):
     """The file is not a ledger, is of a newer version, or cannot be read."""
 
 
+def _of_kinds(relation: str, kinds: Collection[str]) -> str:
+    marks = ",".join("?" * len(kinds))
+    return f" AND kind {relation} (SELECT id FROM names WHERE name IN ({marks}))" if kinds else ""  # noqa: S608 -- marks
+
+
+def _of_version(path: str, version: int) -> str:
+    if version == 0:
+        return f"{path} is not a ledger: a database without one, or an empty file"
+    return (
+        f"{path} was written by a newer release (ledger version {version}, this one knows up to {SCHEMA_VERSION}):"
+        " use that release, or restore a backup from before it"
+    )
+
+
 class LedgerFile:
     """One connection to a ledger file. Not for several threads at once."""
 
     def __init__(self, db: Database, path: str) -> None:
-        self._db = db
+        self._connection = db
         self.path = path
         try:
-            version = self._one_int("PRAGMA user_version")
+            version = upgraded(db)
+            if version != SCHEMA_VERSION:
+                raise NotALedger(_of_version(path, version))
+            self._log = EntryTable(db)
             self._points = {name: number for number, name in self._rows_int_str("SELECT id, name FROM points")}
         except apsw.Error as error:
             raise NotALedger(f"{path} is not a ledger: {error}") from error
-        if version != SCHEMA_VERSION:
-            raise NotALedger(f"{path} has ledger version {version}; this program knows {SCHEMA_VERSION}")
+        self.vault: Vault = vault_beside(path)
+        self.unreadable = 0  # records that `records` left out because their key is not here
+        self._has_payloads = bool(self._one_int("SELECT COUNT(*) FROM sqlite_schema WHERE name = 'payloads'"))
 
     @classmethod
     def write(cls, path: str | Path, durability: str = "FULL") -> LedgerFile:
@@ -65,7 +100,7 @@ class LedgerFile:
             NotALedger: the file is something else, or newer than this program.
         """
         try:
-            return cls(open_writer(path, durability, SCHEMA, SCHEMA_VERSION), str(path))
+            return cls(open_writer(path, durability, SCHEMA + TABLES.format("main"), SCHEMA_VERSION), str(path))
         except apsw.Error as error:
             raise NotALedger(f"{path} cannot be opened as a ledger: {error}") from error
 
@@ -82,14 +117,19 @@ class LedgerFile:
         except apsw.Error as error:
             raise NotALedger(f"{path} cannot be read: {error}") from error
 
+    @property
+    def database(self) -> Database:
+        """Returns the connection, for tables that are not the ledger's own; they share its transaction."""
+        return self._db
+
     def close(self) -> None:
         """Closes the connection; what was not committed is gone."""
-        self._db.close()
+        self._connection.close()
 
     def begin(self) -> None:
         """Starts a transaction unless one is open."""
-        if not self._db.in_transaction:
-            self._db.execute("BEGIN IMMEDIATE")
+        if not self._connection.in_transaction:
+            self._connection.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
         """Makes everything since the last commit durable."""
@@ -101,17 +141,18 @@ class LedgerFile:
     def add_records(self, kept: Sequence[Kept]) -> None:
         """Adds records that are not there yet."""
         self.begin()
-        rows = [row_of(item, self._number(item.record.usage_point)) for item in kept]
+        rows = [row_of(self._stored(item), self._number(item.record.usage_point)) for item in kept]
         self._db.executemany("INSERT INTO records VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)", rows)
 
     def leaf_at(self, record: IntervalRecord) -> bytes | None:
         """Returns the leaf of the kept record with this record's start, usage point, epoch and page."""
+        sql = f"SELECT {RECORD_COLUMNS} {RECORD_FROM} WHERE start_ms = ? AND point = ? AND epoch = ? AND page = ?"
         point = self._points.get(record.usage_point)
-        rows = self._db.execute(
-            "SELECT leaf FROM records WHERE start_ms = ? AND point = ? AND epoch = ? AND page = ?",
-            (record.start, point, record.meter_epoch, record.page),
-        ).fetchall()
-        return cast("bytes", rows[0][0]) if rows else None
+        rows = self._db.execute(sql, (record.start, point, record.meter_epoch, record.page)).fetchall()
+        try:
+            return opened_kept(kept_of(rows[0]), self.vault).leaf if rows else None
+        except Unreadable:
+            return None
 
     def records(self, start: Instant, end: Instant, point: str | None = None) -> Iterator[Kept]:
         """Yields the records that start in [start, end), in order of (start, point, epoch, page)."""
@@ -121,7 +162,31 @@ class LedgerFile:
             values.append(Instant(self._points.get(point, -1)))
         sql = f"SELECT {RECORD_COLUMNS} {RECORD_FROM} WHERE {where} ORDER BY start_ms, point, epoch, page"
         for row in self._db.execute(sql, values):
-            yield kept_of(row)
+            try:
+                yield opened_kept(kept_of(row), self.vault)
+            except Unreadable:
+                self.unreadable += 1
+
+    def record_rows(self, start: Instant, end: Instant) -> list[RecordRow]:
+        """Returns the same records as plain rows; types are not looked at, `sqlite_problems` is."""
+        where = "WHERE start_ms >= ? AND start_ms < ? ORDER BY start_ms, point, epoch, page"
+        rows = self._db.execute(f"SELECT {RECORD_COLUMNS} {RECORD_FROM} {where}", (start, end)).fetchall()
+        stored = cast("list[RecordRow]", rows)
+        if {len(row[-1]) for row in stored} <= {LEAF_BYTES}:
+            return stored
+        found: list[RecordRow] = []
+        for row in stored:
+            try:
+                found.append(opened_row(row, self.vault))
+            except Unreadable:
+                self.unreadable += 1
+        return found
+
+    def next_start(self, start: Instant, end: Instant) -> Instant | None:
+        """Returns the first slot in [start, end) with a record."""
+        sql = "SELECT start_ms FROM records WHERE start_ms >= ? AND start_ms < ? ORDER BY start_ms LIMIT 1"
+        rows = cast("list[tuple[int]]", self._db.execute(sql, (start, end)).fetchall())
+        return Instant(rows[0][0]) if rows else None
 
     def nearest(self, point: str, start: Instant, within_ms: int, *, later: bool) -> IntervalRecord | None:
         """Returns the last record of a usage point that starts before `start`, or the first that does not."""
@@ -134,7 +199,10 @@ class LedgerFile:
             f" ORDER BY start_ms {order}, epoch {order}, page {order} LIMIT 1"
         )
         rows = self._db.execute(sql, (start, other, self._points.get(point, -1))).fetchall()
-        return kept_of(rows[0]).record if rows else None
+        try:
+            return opened_kept(kept_of(rows[0]), self.vault).record if rows else None
+        except Unreadable:
+            return None
 
     def first_starts(self) -> dict[str, Instant]:
         """Returns the first slot ever recorded of each usage point."""
@@ -178,22 +246,61 @@ class LedgerFile:
         rows = cast("list[tuple[str, int, int, str, bytes]]", self._db.execute("SELECT * FROM refused").fetchall())
         return [(RefusedRow(point, epoch, page, reason), digest) for point, epoch, page, reason, digest in rows]
 
+    def forget_records(self, points: Iterable[str]) -> int:
+        """Deletes all records of usage points; returns how many."""
+        self.begin()
+        count = 0
+        for point in points:
+            number = self._points.get(point, -1)
+            count += len(self._db.execute("SELECT 1 FROM records WHERE point = ?", (number,)).fetchall())
+            self._db.execute("DELETE FROM records WHERE point = ?", (number,))
+            self._db.execute("DELETE FROM meters WHERE point = ?", (number,))
+            self._db.execute("DELETE FROM refused WHERE point = ?", (point,))
+            for table, delete in _SIGNED.items():
+                if self._db.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchall():
+                    self._db.execute(delete, (point,))
+        return count
+
     # --------------------------------------------------------------- entries
 
-    def add_entry(self, seq: int, sealed: SealedEntry) -> None:
-        """Adds the entry with number `seq` and its postings."""
+    def add_payload(self, seq: int, member: str, sealed: bytes) -> None:
+        """Adds a member's own body of the entry `seq`, sealed."""
         self.begin()
-        entry = sealed.entry
-        period, member = entry_period(sealed)
-        self._db.execute(
-            "INSERT INTO entries VALUES(?,?,?,?,?,?,?,?)",
-            (seq, entry.id, entry.kind, entry.state.value, period, member, sealed.document, sealed.leaf),
+        if not self._has_payloads:
+            self._db.execute(PAYLOADS)
+            self._has_payloads = True
+        self._db.execute("INSERT INTO payloads VALUES(?,?,?)", (seq, member, sealed))
+
+    def payloads(self) -> list[tuple[int, str]]:
+        """Returns (entry number, member) of every sealed body that is there."""
+        if not self._has_payloads:
+            return []
+        return cast(
+            "list[tuple[int, str]]", self._db.execute("SELECT seq, member FROM payloads ORDER BY seq").fetchall()
         )
-        if entry.postings:
-            self._db.executemany(
-                "INSERT INTO postings VALUES(?,?,?,?,?)",
-                [(seq, line, p.account, p.asset, p.amount) for line, p in enumerate(entry.postings)],
-            )
+
+    def forget_payloads(self, member: str) -> int:
+        """Deletes a member's sealed bodies; returns how many."""
+        if not self._has_payloads:
+            return 0
+        self.begin()
+        count = len(self._db.execute("SELECT 1 FROM payloads WHERE member = ?", (member,)).fetchall())
+        self._db.execute("DELETE FROM payloads WHERE member = ?", (member,))
+        return count
+
+    def scrub(self) -> None:
+        """Writes the file anew without what was deleted from it, and empties the WAL; commits first."""
+        self.commit()
+        self._db.execute("PRAGMA secure_delete = ON").fetchall()
+        scrub(self._db)
+
+    def add_entry(self, seq: int, sealed: SealedEntry) -> None:
+        """Adds the entry with number `seq`; written with its neighbours before anything is read.
+
+        A number or id that is there already raises with the next read or commit.
+        """
+        self.begin()
+        self._log.add(seq, sealed)
 
     def put_balances(self, balances: Iterable[tuple[tuple[str, str], Balance]]) -> None:
         """Writes what accounts hold now."""
@@ -202,48 +309,54 @@ class LedgerFile:
         self._db.executemany("INSERT OR REPLACE INTO balances VALUES(?,?,?,?)", rows)
 
     def put_account(self, name: str, account: Account) -> None:
-        """Writes an opened account."""
+        """Writes an opened account, or its new limits."""
         self.begin()
-        self._db.execute("INSERT INTO accounts VALUES(?,?,?)", (name, account.floor, account.ceiling))
+        self._db.execute("INSERT OR REPLACE INTO accounts VALUES(?,?,?)", (name, account.floor, account.ceiling))
 
     def entry(self, seq: int) -> EntryRow | None:
         """Returns the entry with a number."""
         rows = list(self._entries("WHERE seq = ?", (seq,)))
         return rows[0] if rows else None
 
-    def entries(self, first: int = 0) -> Iterator[EntryRow]:
-        """Yields the log from number `first` on, in order."""
-        return self._entries("WHERE seq >= ? ORDER BY seq", (first,))
+    def entries(self, first: int = 0, *, only: Collection[str] = (), but: Collection[str] = ()) -> Iterator[EntryRow]:
+        """Yields the log from number `first` on, in order; only some kinds, or all but some, if given."""
+        where = "WHERE seq >= ?" + _of_kinds("IN", only) + _of_kinds("NOT IN", but)
+        return self._entries(f"{where} ORDER BY seq", (first, *only, *but))
+
+    def trial_balance(self, until: Instant) -> dict[tuple[str, str], int]:
+        """Returns what everything booked before `until` adds up to, by (account, asset) in order, without zeros."""
+        self._log.write()
+        return self._log.trial_balance(until)
 
     def latest(self, before: int | None, limit: int, account: str | None = None) -> list[EntryRow]:
         """Returns up to `limit` entries before number `before`, newest first; only those of `account` if given."""
         top = 2**62 if before is None else before
         if account is None:
             return list(self._entries("WHERE seq < ? ORDER BY seq DESC LIMIT ?", (top, limit)))
-        where = (
-            "WHERE seq IN (SELECT DISTINCT seq FROM postings WHERE account = ? AND seq < ? ORDER BY seq DESC LIMIT ?)"
-        )
-        return list(self._entries(f"{where} ORDER BY seq DESC", (account, top, limit)))
+        own = "SELECT seq FROM account_entries WHERE account = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
+        return list(self._entries(f"WHERE seq IN ({own}) ORDER BY seq DESC", (self._log.number(account), top, limit)))
 
-    def of_period(self, period: str) -> list[EntryRow]:
-        """Returns the entries of a day or bill period, oldest first."""
-        return list(self._entries("WHERE period = ? AND period <> '' ORDER BY seq", (period,)))
+    def of_period(self, period: str, kinds: Sequence[str] = ()) -> list[EntryRow]:
+        """Returns the entries of a day or bill period, oldest first; only those of some kinds if given."""
+        only = f" AND kind IN ({','.join('?' * len(kinds))})" if kinds else ""
+        where = f"WHERE period = ? AND period <> ''{only} ORDER BY seq"
+        return list(self._entries(where, (period, *map(self._log.number, kinds))))
 
     def of_kind(self, kind: str, first: int = 0) -> list[EntryRow]:
         """Returns the entries of a kind from number `first` on, oldest first."""
-        return list(self._entries("WHERE kind = ? AND seq >= ? ORDER BY seq", (kind, first)))
+        return list(self._entries("WHERE kind = ? AND seq >= ? ORDER BY seq", (self._log.number(kind), first)))
 
     def latest_of_kind(self, kind: str, limit: int) -> list[EntryRow]:
         """Returns up to `limit` entries of a kind, newest first."""
-        return list(self._entries("WHERE kind = ? ORDER BY seq DESC LIMIT ?", (kind, limit)))
+        return list(self._entries("WHERE kind = ? ORDER BY seq DESC LIMIT ?", (self._log.number(kind), limit)))
 
     def resolutions(self) -> list[EntryRow]:
         """Returns the entries that are not plainly posted: reversals, pending ones and what became of them."""
-        return list(self._entries("WHERE state <> 'posted' ORDER BY seq", ()))
+        return list(self._entries("WHERE state <> 0 ORDER BY seq", ()))
 
     def by_id(self, identity: str) -> EntryRow | None:
         """Returns the entry with an id."""
-        rows = list(self._entries("WHERE id = ?", (identity,)))
+        rows = list(self._entries("WHERE id = ?", (id_value(identity),)))
         return rows[0] if rows else None
 
     def leaves(self, first: int = 0, limit: int = -1) -> list[bytes]:
@@ -254,17 +367,17 @@ class LedgerFile:
 
     def identities(self) -> list[tuple[str, bytes]]:
         """Returns (id, leaf) of every entry in order."""
-        return cast("list[tuple[str, bytes]]", self._db.execute("SELECT id, leaf FROM entries ORDER BY seq").fetchall())
+        self._log.write()
+        return self._log.identities()
 
     def size(self) -> int:
         """Returns the number of entries."""
         return self._one_int("SELECT COUNT(*) FROM entries")
 
-    def postings(self) -> Iterator[tuple[int, int, Posting]]:
-        """Yields (entry number, line, posting) in order."""
-        for row in self._db.execute("SELECT seq, line, account, asset, amount FROM postings ORDER BY seq, line"):
-            seq, line, account, asset, amount = cast("tuple[int, int, str, str, int]", row)
-            yield seq, line, Posting(account, asset, amount)
+    def account_entries(self) -> Iterator[tuple[int, str]]:
+        """Yields (entry number, account), by which an account's entries are found, in order of the entries."""
+        self._log.write()
+        return self._log.accounts()
 
     def accounts(self) -> dict[str, Account]:
         """Returns the opened accounts."""
@@ -284,6 +397,11 @@ class LedgerFile:
         """Writes a signed tree head."""
         self.begin()
         self._db.execute("INSERT OR IGNORE INTO checkpoints VALUES(?,?)", (size, note))
+
+    def put_cosigned(self, size: int, note: str) -> None:
+        """Writes the cosigned form of a signed tree head that is there."""
+        self.begin()
+        self._db.execute("UPDATE checkpoints SET note = ? WHERE size = ?", (note, size))
 
     def checkpoints(self) -> list[tuple[int, str]]:
         """Returns (size, note) of every signed tree head, oldest first."""
@@ -338,10 +456,32 @@ class LedgerFile:
 
     # --------------------------------------------------------------- private
 
-    def _entries(self, where: str, values: tuple[int | str, ...]) -> Iterator[EntryRow]:
-        sql = f"SELECT {ENTRY_COLUMNS} FROM entries {where}"  # noqa: S608 -- texts of this module
-        for row in self._db.execute(sql, values):
-            yield entry_row(row)
+    @property
+    def _db(self) -> Database:
+        """Returns the connection, with everything in it that was added."""
+        self._log.write()
+        return self._connection
+
+    def _entries(self, where: str, values: tuple[int | str | bytes, ...]) -> Iterator[EntryRow]:
+        self._log.write()
+        return map(self._opened, self._log.select(where, values))
+
+    def _opened(self, row: EntryRow) -> EntryRow:
+        """Returns the row with its member's own body, where there is one and its key."""
+        owner = member_owner(row.member)
+        if not self._has_payloads or not row.member or not self.vault.has(owner) or SEALED not in row.document:
+            return row
+        found = self._db.execute("SELECT sealed FROM payloads WHERE seq = ?", (row.seq,)).fetchall()
+        if not found:
+            return row
+        try:
+            opened = self.vault.open(owner, row.id, cast("bytes", found[0][0]))
+        except Altered as error:
+            raise RowDamaged(f"entry {row.seq}: {error}") from error
+        return replace(row, opened=opened, salt=self.vault.salt(owner, row.id))
+
+    def _stored(self, kept: Kept) -> Kept:
+        return sealed_kept(kept, self.vault) if self.vault.has(point_owner(kept.record.usage_point)) else kept
 
     def _number(self, point: str) -> int:
         number = self._points.get(point)

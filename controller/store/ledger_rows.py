@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import cast
 
-from controller.ledger.canonical import encode
+from controller.ledger.canonical import NotCanonical, decode, encode
 from controller.ledger.entries import SealedEntry, unseal
-from controller.settlement.intervals import Kept
+from controller.ledger.vault import Vault
+from controller.settlement.intervals import Kept, record_leaf
+from controller.store.record_rows import RECORD_TYPES, RecordRow, row_leaves
 from devices.clock import ClockQuality, Instant
 from devices.model import Commodity, IntervalRecord, RecordQuality, UsagePointId
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+LEAF_BYTES = 32
+
+PAYLOADS = (
+    "CREATE TABLE IF NOT EXISTS payloads(seq INTEGER PRIMARY KEY, member TEXT NOT NULL, sealed BLOB NOT NULL) STRICT"
+)
+"""Members' own bodies, in ledgers that seal them; older ledgers have no such table."""
 
 _COMMODITIES = tuple(Commodity)
 _QUALITIES = tuple(RecordQuality)
@@ -35,16 +45,6 @@ CREATE TABLE meters(
 CREATE TABLE refused(
     point TEXT NOT NULL, epoch INTEGER NOT NULL, page INTEGER NOT NULL, reason TEXT NOT NULL,
     digest BLOB NOT NULL, PRIMARY KEY(point, epoch, page)) STRICT, WITHOUT ROWID;
-CREATE TABLE entries(
-    seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, state TEXT NOT NULL, period TEXT NOT NULL,
-    member TEXT NOT NULL, document BLOB NOT NULL, leaf BLOB NOT NULL) STRICT;
-CREATE INDEX entries_period ON entries(period, kind, member) WHERE period <> '';
-CREATE INDEX entries_state ON entries(state) WHERE state <> 'posted';
-CREATE INDEX entries_kind ON entries(kind);
-CREATE TABLE postings(
-    seq INTEGER NOT NULL, line INTEGER NOT NULL, account TEXT NOT NULL, asset TEXT NOT NULL,
-    amount INTEGER NOT NULL, PRIMARY KEY(seq, line)) STRICT, WITHOUT ROWID;
-CREATE INDEX postings_account ON postings(account, seq);
 CREATE TABLE accounts(
     name TEXT PRIMARY KEY, lowest INTEGER, highest INTEGER) STRICT, WITHOUT ROWID;
 CREATE TABLE balances(
@@ -64,18 +64,13 @@ RECORD_COLUMNS = (
 RECORD_FROM = "FROM records JOIN points ON points.id = records.point"
 
 
-ENTRY_COLUMNS = "seq, id, kind, state, period, member, document, leaf"
-_ENTRY_TYPES = (int, str, str, str, str, str, bytes, bytes)
-_RECORD_TYPES = (str, *(int,) * 11, bytes)
-
-
 class RowDamaged(ValueError):
     """A row holds values of types that were never written to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class EntryRow:
-    """One row of the log as it lies in the file, unjudged."""
+    """One entry of the log as a store holds it, unjudged."""
 
     seq: int
     id: str
@@ -85,14 +80,22 @@ class EntryRow:
     member: str
     document: bytes
     leaf: bytes
+    opened: bytes = b""  # a member's own body, where the log holds its hash only and the key is there
+    salt: bytes = b""
 
     def sealed(self) -> SealedEntry:
-        """Returns the entry.
+        """Returns the entry; a member's own with its real body, where there is the key.
 
         Raises:
             ValueError: the document is not canonical (NotCanonical) or of an unknown version.
         """
-        return SealedEntry(unseal(self.document), self.document, self.leaf)
+        entry = unseal(self.document)
+        if self.opened:
+            body = decode(self.opened)
+            if not isinstance(body, Mapping):
+                raise NotCanonical(f"entry {self.seq}: what its member's key opens is no body")
+            entry = replace(entry, body=body)
+        return SealedEntry(entry, self.document, self.leaf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,20 +125,11 @@ class RefusedRow:
 def entry_period(sealed: SealedEntry) -> tuple[str, str]:
     """Returns (period, member) that the body of an entry names: the columns by which runs find their entries."""
     body = sealed.entry.body
+    if not body:
+        return "", ""
     period = body.get("day", body.get("period", ""))
     member = body.get("member", "")
     return str(period), str(member)
-
-
-def entry_row(row: tuple[object, ...]) -> EntryRow:
-    """Returns a row of ENTRY_COLUMNS.
-
-    Raises:
-        RowDamaged: a value has another type than the table declares.
-    """
-    if tuple(map(type, row)) != _ENTRY_TYPES:
-        raise RowDamaged(f"entries row {row[0]!r} holds {[type(value).__name__ for value in row]}")
-    return EntryRow(*cast("tuple[int, str, str, str, str, str, bytes, bytes]", row))
 
 
 def kept_of(row: tuple[object, ...]) -> Kept:
@@ -145,7 +139,7 @@ def kept_of(row: tuple[object, ...]) -> Kept:
         RowDamaged: a value has another type than the table declares.
         IndexError: a code that this program does not know.
     """
-    if tuple(map(type, row)) != _RECORD_TYPES:
+    if tuple(map(type, row)) != RECORD_TYPES:
         raise RowDamaged(f"records row {row[:4]!r} holds {[type(value).__name__ for value in row]}")
     (
         name, start, epoch, page, end, commodity, quality, clock,
@@ -158,6 +152,72 @@ def kept_of(row: tuple[object, ...]) -> Kept:
         ),
         leaf,
     )  # fmt: skip
+
+
+_OWN = struct.Struct(">QQQQBB")  # registers, quality, clock: what only its household may know
+
+
+def sealed_kept(kept: Kept, vault: Vault) -> Kept:
+    """Returns a household's record as it is stored: registers empty, in place of the leaf what its key opens."""
+    r = kept.record
+    text = _OWN.pack(
+        r.import_start, r.import_end, r.export_start, r.export_end, _QUALITY_CODE[r.quality], _CLOCK_CODE[r.clock]
+    )
+    empty = replace(
+        r, import_start=0, import_end=0, export_start=0, export_end=0, quality=_QUALITIES[0], clock=_CLOCKS[0]
+    )
+    return Kept(empty, vault.seal(point_owner(r.usage_point), _place(r), text))
+
+
+def opened_kept(stored: Kept, vault: Vault) -> Kept:
+    """Returns the record in a row; a household's own is opened.
+
+    Raises:
+        Unreadable: there is no key of its usage point.
+        Altered: it is not what was stored.
+    """
+    r = stored.record
+    if len(stored.leaf) == LEAF_BYTES:
+        return stored
+    i0, i1, e0, e1, quality, clock = cast(
+        "tuple[int, int, int, int, int, int]",
+        _OWN.unpack(vault.open(point_owner(r.usage_point), _place(r), stored.leaf)),
+    )
+    record = IntervalRecord(
+        r.usage_point, r.commodity, r.meter_epoch, r.page, r.start, r.end, i0, i1, e0, e1,
+        _QUALITIES[quality], _CLOCKS[clock],
+    )  # fmt: skip
+    return Kept(record, record_leaf(record))
+
+
+def opened_row(row: RecordRow, vault: Vault) -> RecordRow:
+    """Returns a row as it is; a household's own opened, with the leaf hash of what was opened.
+
+    Raises:
+        Unreadable: there is no key of its usage point.
+        Altered: it is not what was stored.
+    """
+    if len(row[-1]) == LEAF_BYTES:
+        return row
+    name, start, epoch, page, end, commodity, _, _, _, _, _, _, sealed = row
+    text = vault.open(point_owner(name), f"{start}/{epoch}/{page}", sealed)
+    i0, i1, e0, e1, quality, clock = cast("tuple[int, int, int, int, int, int]", _OWN.unpack(text))
+    opened = (name, start, epoch, page, end, commodity, quality, clock, i0, i1, e0, e1, b"")
+    return (*opened[:-1], row_leaves([opened])[0])
+
+
+def point_owner(point: str) -> str:
+    """Returns the owner in whose name a usage point's records are sealed."""
+    return f"point:{point}"
+
+
+def member_owner(member: str) -> str:
+    """Returns the owner in whose name a member's entries are sealed."""
+    return f"member:{member}"
+
+
+def _place(r: IntervalRecord) -> str:
+    return f"{r.start}/{r.meter_epoch}/{r.page}"
 
 
 def row_of(kept: Kept, point: int) -> tuple[int | bytes, ...]:

@@ -87,6 +87,8 @@ def open_writer(path: str | Path, durability: str, schema: str, version: int) ->
     connection = apsw.Connection(str(path))
     connection.set_busy_timeout(BUSY_MS)
     db = cast("Database", connection)
+    if durability == "FULL":  # else the rollback journal of the change to WAL may come back after a power cut, and win
+        db.execute("PRAGMA synchronous = EXTRA")
     db.execute("PRAGMA journal_mode = WAL").fetchall()
     db.execute(f"PRAGMA synchronous = {durability}")
     if not db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall():

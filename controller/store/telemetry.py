@@ -29,6 +29,7 @@ AT_MIN = Instant(946_684_800_000)  # the year 2000: whatever is older comes from
 AT_MAX = Instant(4_102_444_800_000)  # the year 2100
 
 Samples = list[tuple[int, float | None, int]]
+_QUALITIES = tuple(Quality)
 
 
 class TelemetryWriter:
@@ -299,12 +300,18 @@ class TelemetryReader:
 
     def range(self, point: PointId, start: Instant, end: Instant) -> PointRange:
         """Returns the samples of [start, end) in time order; damage shows as a gap."""
-        samples = self._gather([point], start, end)[point]
-        return PointRange(
-            tuple(Instant(sample[0]) for sample in samples),
-            tuple(sample[1] for sample in samples),
-            tuple(Quality(sample[2] & QUALITY_MASK) for sample in samples),
-        )
+        return self.ranges([point], start, end)[point]
+
+    def ranges(self, points: Sequence[PointId], start: Instant, end: Instant) -> dict[PointId, PointRange]:
+        """Returns the samples of several points in [start, end)."""
+        return {
+            point: PointRange(
+                tuple(Instant(sample[0]) for sample in samples),
+                tuple(sample[1] for sample in samples),
+                tuple(_QUALITIES[sample[2] & QUALITY_MASK] for sample in samples),
+            )
+            for point, samples in self._gather(points, start, end).items()
+        }
 
     def series(self, points: Sequence[PointId], start: Instant, end: Instant, step_ms: int) -> Series:
         """Returns means of the good and uncertain values per step of [start, end); None where there were none."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from devices.bus import ReadRequest
-from devices.drivers import Driver, SunspecDriver
+from devices.drivers import Driver
 from devices.model import BusFault, DeviceId, DeviceSpec
 from devices.poll import driver_of
 from devices.profile import ProfileDriver, load_profile, profile_names
 from devices.registers import Registers
 from devices.shell.modbus import Wire
-from devices.sunspec import MODELS_MAX, Scan
+from devices.sunspec import MODELS_MAX, ModelAt, Scan
+from devices.sunspec_curves import CURVES, Curve, decode_curve, next_read
+from devices.sunspec_driver import SunspecDriver
 
 ME = DeviceId("technician")
 QUICK = (*range(1, 11), 17, 100, 126, *range(240, 248))
@@ -41,6 +43,7 @@ class Polled:
     fault: BusFault | None = None
     problem: str = ""
     driver: Driver | None = None
+    curves: list[Curve] = field(default_factory=list[Curve])
 
     @property
     def last(self) -> list[Registers | None]:
@@ -85,6 +88,22 @@ def sunspec_chain(wire: Wire, unit: int) -> tuple[Scan, BusFault | None]:
     return scan, None if scan.chain else BusFault.EXCEPTION
 
 
+def read_curves(wire: Wire, unit: int, chain: Sequence[ModelAt]) -> list[Curve]:
+    """Returns what each curve model of a chain holds; a read that fails is told in its `problem`."""
+    return [_read_curve(wire, unit, at) for at in chain if at.id in CURVES]
+
+
+def _read_curve(wire: Wire, unit: int, at: ModelAt) -> Curve:
+    registers: tuple[int, ...] = ()
+    while (request := next_read(at, registers)) is not None:
+        answer = ask(wire, unit, 3, *request)
+        if isinstance(answer, BusFault) or len(answer) != request[1]:
+            why = answer if isinstance(answer, BusFault) else "an answer of another length"
+            return Curve(at.id, CURVES[at.id], None, problem=f"registers {request[0]} to {sum(request) - 1}: {why}")
+        registers += answer
+    return decode_curve(at, registers)
+
+
 def likely_profiles(wire: Wire, unit: int) -> list[tuple[str, dict[str, float | None]]]:
     """Returns shipped profiles whose every point reads well and whose telling points are plausible, best first."""
     found: list[tuple[str, dict[str, float | None]]] = []
@@ -98,7 +117,10 @@ def likely_profiles(wire: Wire, unit: int) -> list[tuple[str, dict[str, float | 
         plausible = [v is not None and TELLING[p][0] <= v <= TELLING[p][1] for p, v in zip(telling, good, strict=True)]
         if all(plausible) and None not in values.values():
             found.append((name, values))
-    return sorted(found, key=lambda one: -sum(value != 0 for value in one[1].values()))
+    told = {name: sum(value != 0 for value in values.values()) for name, values in found}
+    most = max(told.values(), default=0)
+    # Three registers that look like a soil probe say little of a unit in which another map finds twice as many values.
+    return sorted((one for one in found if 2 * told[one[0]] > most), key=lambda one: -told[one[0]])
 
 
 def read_blocks(wire: Wire, unit: int, driver: Driver, gap_ms: int = 0) -> Polled:
@@ -112,14 +134,14 @@ def read_blocks(wire: Wire, unit: int, driver: Driver, gap_ms: int = 0) -> Polle
             if answer is not BusFault.EXCEPTION:
                 return Polled(polled.values, polled.blocks, answer, wire.problem, driver)
         else:
-            polled.values.update(zip(block.points, block.decode(answer), strict=True))
+            polled.values.update(zip(block.points, block.decode(answer, polled.last[0]), strict=True))
     if all(isinstance(answer, BusFault) for _, _, answer in polled.blocks):
         return Polled(polled.values, polled.blocks, BusFault.EXCEPTION, wire.problem, driver)
     return polled
 
 
-def poll(wire: Wire, spec: DeviceSpec) -> Polled:
-    """Polls a device of the site file, after a scan where it is a SunSpec device.
+def poll(wire: Wire, spec: DeviceSpec, *, curves: bool = False) -> Polled:
+    """Polls a device of the site file, after a scan where it is a SunSpec device; `curves` reads those too.
 
     Raises:
         BadProfile: its driver names no sound profile.
@@ -136,4 +158,7 @@ def poll(wire: Wire, spec: DeviceSpec) -> Polled:
     if not driver.blocks:
         models = [entry.id for entry in scan.chain]
         return Polled(fault=BusFault.EXCEPTION, problem=f"models {models}: none has what a {spec.kind} needs")
-    return read_blocks(wire, spec.unit, driver)
+    polled = read_blocks(wire, spec.unit, driver)
+    if curves and polled.fault is None:
+        polled.curves.extend(read_curves(wire, spec.unit, scan.chain))
+    return polled

@@ -18,6 +18,7 @@ from typing import Protocol
 from pymodbus.client import ModbusTcpClient
 from pymodbus.exceptions import ConnectionException, ModbusException, ModbusIOException
 from pymodbus.pdu import ModbusPDU
+from pymodbus.pdu.bit_message import WriteSingleCoilRequest
 
 from devices.bus import BusAnswer, BusRead, BusWrite, BusWritten, ReadRequest, WriteRequest
 from devices.endpoints import BadEndpoint, SerialEndpoint, TcpEndpoint, parse_endpoint
@@ -48,16 +49,25 @@ class Modbus:
         endpoints: Mapping[str, str] | None = None,
         read_only: frozenset[tuple[str, int]] = frozenset(),
         timeout_s: float = TIMEOUT_S,
+        wires: Mapping[str, Wire] | None = None,
     ) -> None:
         """Takes where answers go, the site's endpoints by the address really used, and what may never be written.
 
-        `read_only` holds (endpoint, unit); unit -1 means every unit of that endpoint.
+        `read_only` holds (endpoint, unit); unit -1 means every unit of that endpoint. `wires` are endpoints that are
+        open already (the gateway's own pins).
         """
         self._deliver = deliver
         self._endpoints = dict(endpoints or {})
         self._read_only = read_only
         self._timeout_s = timeout_s
         self._buses: dict[str, _Bus] = {}
+        for endpoint, wire in (wires or {}).items():
+            self._start(endpoint, endpoint, wire)
+
+    def _start(self, endpoint: str, address: str, wire: Wire) -> _Bus:
+        bus = self._buses[endpoint] = _Bus(address, self._deliver, wire)
+        bus.start()
+        return bus
 
     def problem(self, endpoint: str) -> str:
         """Returns why an endpoint cannot be used at the moment, "" where it can or was never asked for."""
@@ -73,8 +83,7 @@ class Modbus:
         bus = self._buses.get(request.endpoint)
         if bus is None:
             address = self._endpoints.get(request.endpoint, request.endpoint)
-            bus = self._buses[request.endpoint] = _Bus(address, self._deliver, open_wire(address, self._timeout_s))
-            bus.start()
+            bus = self._start(request.endpoint, address, open_wire(address, self._timeout_s))
         bus.put(request)
 
     def _may_write(self, request: WriteRequest) -> bool:
@@ -290,7 +299,9 @@ class TcpWire:
         client, address, unit = self._client, request.address, request.unit
         match request.function:
             case 5:
-                return client.write_coil(address, bool(values[0]), device_id=unit)
+                if values[0] in (0, 1):
+                    return client.write_coil(address, bool(values[0]), device_id=unit)
+                return client.execute(False, _RawCoil(values[0], unit, address))
             case 6:
                 return client.write_register(address, values[0], device_id=unit)
             case 15:
@@ -306,6 +317,18 @@ class TcpWire:
         # Whatever else went wrong, the byte stream can no longer be trusted: start it afresh.
         self._client.close()
         return BusFault.DISCONNECTED if isinstance(problem, (ConnectionException, OSError)) else BusFault.EXCEPTION
+
+
+class _RawCoil(WriteSingleCoilRequest):
+    """Function 5 with a number that is no coil state; pymodbus itself knows only on and off."""
+
+    def __init__(self, word: int, unit: int, address: int) -> None:
+        super().__init__(dev_id=unit, address=address, bits=[True])
+        self._word = word
+
+    def encode(self) -> bytes:
+        """Returns address and number."""
+        return struct.pack(">HH", self.address, self._word)
 
 
 def _refusal(answer: ModbusPDU) -> BusFault:

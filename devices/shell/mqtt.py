@@ -25,7 +25,9 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
 from devices.events import Incoming, LinkDown, LinkUp
+from devices.flood import FairShare
 from devices.model import Message
+from devices.shell.broker_login import Logins, nobody
 from devices.shell.inbox import Inbox
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,8 @@ BUSY_S = 0.000_5
 GATHER_S = 0.002
 """Reads that follow each other within half a millisecond are a stream: the next waits 2 ms, so that it finds more. A
 broker writes packet by packet, and a wake-up costs more than a message."""
+CONNECTION_ENDS = (OSError, ValueError, LookupError, struct.error, MQTTException)
+"""What a broken network or a peer's nonsense may raise out of paho: the connection ends, the link goes on."""
 _CLIENT_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 _PUBLISH = 0x30
 _QOS_BITS = 0x06
@@ -164,7 +168,7 @@ class Link:
     `will` is called in the link's thread before every CONNECT. `publish` may be called from any thread.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - named, one per property of a connection
         self,
         client_id: str,
         host: str,
@@ -174,8 +178,13 @@ class Link:
         subscriptions: Sequence[tuple[str, int]],
         inbox: Inbox[Any],
         keepalive: int = 10,
+        may_send: Callable[[Message], bool] | None = None,
+        logins: Logins = nobody,
     ) -> None:
-        """Prepares the link; `start` connects. `keepalive` is in real seconds.
+        """Prepares the link; `start` connects. `keepalive` is in real seconds; `may_send` refuses what must not leave.
+
+        A login that the broker does not know is left out of the next attempt, and so in turns: a site whose passwords
+        were made anew is not locked out while its broker still lets everybody in.
 
         Raises:
             BadClientId: an id that is not `[A-Za-z0-9_.-]{1,64}` (a NATS broker disconnects on a space).
@@ -186,14 +195,20 @@ class Link:
         self.address = (host, port)
         self.up = False
         self.unsent = 0
+        self.refused = 0
         self.malformed = 0
         self.connects = 0
+        self.fair = FairShare()
+        self._told_flood = False
         self._will = will
+        self._may_send = may_send
         self._subscriptions = list(subscriptions)
         self._inbox = inbox
         self._keepalive = keepalive
         self._client: _Client | None = None
         self._refusal = ""
+        self._logins = logins
+        self._login_refused = False
         self._stopping = threading.Event()
         self._woken = False
         self._wake_in, self._wake_out = socket.socketpair()
@@ -210,6 +225,8 @@ class Link:
 
         True is no promise of delivery, at any QoS.
         """
+        if not self._allowed(message):
+            return False
         client = self._client
         if client is None or not self.up or client.backlog >= BACKLOG_MAX:
             self.unsent += 1
@@ -226,7 +243,7 @@ class Link:
         client = self._client
         if client is not None and self.up:
             try:
-                if final is not None:
+                if final is not None and self._allowed(final):
                     info = client.publish(final.topic, final.payload, final.qos, final.retain)
                     self._wake()
                     info.wait_for_publish(timeout_s / 2)
@@ -238,6 +255,12 @@ class Link:
         self._wake()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
+
+    def _allowed(self, message: Message) -> bool:
+        """Returns whether a message may leave; what may not is counted."""
+        allowed = self._may_send is None or self._may_send(message)
+        self.refused += not allowed
+        return allowed
 
     def _wake(self) -> None:
         """Makes the thread write. The packet is queued before, and the flag falls before the queue is emptied."""
@@ -270,10 +293,15 @@ class Link:
         client.on_subscribe = self._on_subscribe
         self._refusal = ""
         where = "{}:{}".format(*self.address)
+        login = None if self._login_refused else self._logins()
+        self._login_refused = False
+        if login is not None:
+            client.username_pw_set(login.name, login.password)
         try:
             if self._will is not None:
                 will = self._will()
-                client.will_set(will.topic, will.payload, will.qos, will.retain)
+                if self._allowed(will):
+                    client.will_set(will.topic, will.payload, will.qos, will.retain)
             client.connect(*self.address, keepalive=self._keepalive)
             sock = client.socket()
             if not isinstance(sock, socket.socket):
@@ -281,7 +309,7 @@ class Link:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._client = client
             return f"{where}: {self._serve(client, sock.fileno())}"
-        except (OSError, ValueError, LookupError, struct.error, MQTTException) as error:
+        except CONNECTION_ENDS as error:
             return f"{where}: {error}"
         finally:
             self._client = None
@@ -321,13 +349,19 @@ class Link:
         return "disconnected" if self._stopping.is_set() else paho.error_string(code) if code else "connection lost"
 
     def _deliver(self, batch: list[Incoming]) -> None:
-        self._inbox.put_all(batch)
+        before = self.fair.dropped
+        self._inbox.put_all(self.fair.admit(batch, time.monotonic()))
+        if self.fair.dropped != before and not self._told_flood:
+            self._told_flood = True
+            noisiest = min(self.fair.tokens.items(), key=lambda one: one[1][0])[0]
+            log.warning("event=flood source=%s: more than it may send is dropped", noisiest)
 
     def _on_connect(
         self, client: paho.Client, _data: object, _flags: object, code: ReasonCode, _properties: object
     ) -> None:
         if code.is_failure:
             self._refusal = f"broker refused: {code}"
+            self._login_refused = client.username is not None
         elif self._subscriptions:
             client.subscribe(self._subscriptions)
         else:

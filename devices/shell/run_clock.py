@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from devices.bounded_json import BadJson, parse
-from devices.clock import ClockQuality, Instant
+from devices.clock import SLOT_MS, ClockQuality, Instant
 
 FLOOR_REAL_MS = 500
 """No communication deadline lasts less real time than this, whatever the speed."""
@@ -212,6 +212,8 @@ def stop_run(path: Path, now: Instant) -> None:
 
 STEP_MS = 1_000
 UNKNOWN_MS = 60_000
+HOLDOVER_MS_MAX = SLOT_MS * 3 // 100
+"""A clock that may be further off than 3 % of a slot (27 s) says unknown."""
 SLEW = 0.1
 PLAUSIBLE = Instant(1_767_225_600_000)
 """2026-01-01: a wall clock before this was never set (a Pi without battery starts in the past)."""
@@ -230,12 +232,18 @@ class WallClock:
         wall_ns: Callable[[], int] = time.time_ns,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
         synchronised: Callable[[], bool] | None = None,
+        known: Callable[[], int | None] | None = None,
     ) -> None:
-        """Starts at the wall clock, or at `floor` (the latest instant that the stores know) when that is later."""
+        """Starts at the wall clock, or at `floor` (the latest instant that the stores know) when that is later.
+
+        `known` says how many ms the wall clock may be off (None: nobody can say) where nothing synchronises it;
+        without `known`, that is taken for a short holdover.
+        """
         self.speed = 1.0
         self._wall_ns = wall_ns
         self._monotonic_ns = monotonic_ns
         self._synchronised = synchronised or kernel_synchronised
+        self._known = known
         self._lock = threading.Lock()
         self._monotonic = monotonic_ns()
         self._now_ns = max(wall_ns(), floor * 1_000_000)
@@ -259,7 +267,10 @@ class WallClock:
         ahead_ms = now - self._wall_ns() // 1_000_000
         if now < PLAUSIBLE or ahead_ms > UNKNOWN_MS:
             return ClockQuality.UNKNOWN
-        if ahead_ms > STEP_MS or not self._synchronised():
+        if not self._synchronised():
+            off_ms = 0 if self._known is None else self._known()
+            return ClockQuality.UNKNOWN if off_ms is None or off_ms > HOLDOVER_MS_MAX else ClockQuality.HOLDOVER
+        if ahead_ms > STEP_MS:
             return ClockQuality.HOLDOVER
         return ClockQuality.SYNCHRONISED
 

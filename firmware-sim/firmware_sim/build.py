@@ -9,10 +9,15 @@ from devices.model import DeviceId, DeviceKind, DeviceSpec
 from devices.profile import load_profile
 from firmware_sim.chance import draw
 from firmware_sim.days import DayBook
+from firmware_sim.fridge import Fridge
+from firmware_sim.gas import Digester
 from firmware_sim.machines import Battery, Charger, Genset, rating
+from firmware_sim.plumbing import Plumbing, Pump
 from firmware_sim.profiles import PER_KW, Profiles
+from firmware_sim.switched import Switched
+from firmware_sim.thermal import HeatStore
 from firmware_sim.village import Dock, Meter, Plant, Village
-from firmware_sim.water import Pump, Water
+from firmware_sim.water import Water
 
 GENSET_COUNT_MS = 100 * HOUR_MS
 """The genset's register counts 0.1 kWh."""
@@ -29,11 +34,9 @@ def build_village(
     one = {kind: specs[0] if specs else None for kind, specs in by_kind.items()}
     meters = [_meter(spec, seed, profiles) for spec in by_kind[DeviceKind.METER]]
     places = {meter.id: i for i, meter in enumerate(meters)}
-    water_spec, grid = one[DeviceKind.WATER_METERS], one[DeviceKind.GRID]
-    channels = water_spec.channels if water_spec is not None else ()
+    grid = one[DeviceKind.GRID]
+    channels = [name for spec in by_kind[DeviceKind.WATER_METERS] for name in spec.channels]
     source = profiles if all(profiles.find(name) is not None for name in channels) else built_in()
-    columns = [source.find(name) for name in channels]
-    pulses = [draw(seed, f"{name}/ml", 5_000_000) * PULSE_ML for name in channels]
     grid_id = grid.id if grid is not None else "grid"
     village = Village(
         at=start,
@@ -43,11 +46,32 @@ def build_village(
         meters=meters,
         plants=[_plant(spec, seed, profiles, places) for spec in by_kind[DeviceKind.PV]],
         battery=None,
-        genset=None,
+        gensets=[
+            Genset.of(spec, past_energy(seed, spec.id, "out") // GENSET_COUNT_MS * GENSET_COUNT_MS)
+            for spec in by_kind[DeviceKind.GENSET]
+        ],
         charger=None,
-        pump=None,
-        water=Water.of(one[DeviceKind.TANK], water_spec, start, pulses),
-        water_columns=[column for column in columns if column is not None] if None not in columns else [],
+        plumbing=Plumbing.of(
+            _waters(by_kind[DeviceKind.TANK], by_kind[DeviceKind.WATER_METERS], source, start, seed),
+            by_kind[DeviceKind.TANK],
+            by_kind[DeviceKind.SENSOR],
+            [Pump.of(s, past_energy(seed, s.id, "in"), keep_alive_ms(s, "on")) for s in by_kind[DeviceKind.PUMP]],
+        ),
+        fridges=[
+            Fridge.of(spec, places.get(DeviceId(str(spec.simulate.get("meter", "")))))
+            for spec in by_kind[DeviceKind.SENSOR]
+            if "ua_w_per_k" in spec.simulate
+        ],
+        stores=[
+            HeatStore.of(spec, seed, past_energy(seed, spec.id, "in"), keep_alive_ms(spec, "setpoint"))
+            for spec in by_kind[DeviceKind.THERMAL]
+        ],
+        digesters=[Digester.of(spec, seed) for spec in by_kind[DeviceKind.SENSOR] if "holder_m3" in spec.simulate],
+        switched=[
+            Switched.of(spec, places[spec.behind], keep_alive_ms(spec, "on"))
+            for spec in by_kind[DeviceKind.RELAY]
+            if spec.behind is not None and "power_w" in spec.simulate
+        ],
         docks=[Dock() for _ in by_kind[DeviceKind.ROBOT] + by_kind[DeviceKind.DRONE]],
         grid_offsets=(past_energy(seed, grid_id, "in"), past_energy(seed, grid_id, "out")),
         grid_present=grid is not None,
@@ -58,13 +82,29 @@ def build_village(
     return village
 
 
+def _waters(
+    tanks: Sequence[DeviceSpec], meters: Sequence[DeviceSpec], profiles: Profiles, start: Instant, seed: int
+) -> dict[str, Water]:
+    """Returns the taps by tank: those that name none draw from the first, which has an entry in any case."""
+    first = tanks[0].id if tanks else ""
+    names: dict[str, list[str]] = {first: []}
+    for spec in meters:
+        names.setdefault(str(spec.simulate.get("tank") or first), []).extend(spec.channels)
+    by_id = {spec.id: spec for spec in tanks}
+    waters: dict[str, Water] = {}
+    for tank, channels in names.items():
+        columns = [column for name in channels if (column := profiles.find(name)) is not None]
+        pulses = [draw(seed, f"{name}/ml", 5_000_000) * PULSE_ML for name in channels]
+        known = columns if len(columns) == len(channels) else []
+        waters[tank] = Water.of(by_id.get(DeviceId(tank)), channels, known, start, pulses)
+    return waters
+
+
 def _add_machines(village: Village, one: Mapping[DeviceKind, DeviceSpec | None], seed: int) -> None:
     if (spec := one[DeviceKind.BATTERY]) is not None:
         village.battery = Battery.of(spec, past_energy(seed, spec.id, "in"), past_energy(seed, spec.id, "out"))
-    if (spec := one[DeviceKind.GENSET]) is not None:
-        village.genset = Genset.of(spec, past_energy(seed, spec.id, "out") // GENSET_COUNT_MS * GENSET_COUNT_MS)
-    if (spec := one[DeviceKind.PUMP]) is not None:
-        village.pump = Pump.of(spec, past_energy(seed, spec.id, "in"), keep_alive_ms(spec, "on"))
+    for genset in village.gensets:
+        genset.gas = next((one for one in village.digesters if one.engine == genset.id), None)
     if (spec := one[DeviceKind.CHARGER]) is not None:
         village.charger = Charger.of(spec, past_energy(seed, spec.id, "in"), keep_alive_ms(spec, "setpoint"))
         village.charger.next_move = 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from devices.drivers import SUNSPEC_CHAINS
 from devices.model import DeviceKind, DeviceSpec
+from devices.sunspec_points import SUNSPEC_CHAINS
 from firmware_sim.images import (
     Device,
     Extras,
@@ -17,8 +17,9 @@ from firmware_sim.images import (
     sunspec_segment,
 )
 from firmware_sim.machines import NEVER, PPM, Battery
+from firmware_sim.plain import PlainDevice
 from firmware_sim.points import getters, volts
-from firmware_sim.village import Plant, Village
+from firmware_sim.village import Plant, Village, by_id
 
 Decoded = Mapping[str, float | str | None]
 Taker = Callable[[Decoded, frozenset[str]], None]
@@ -48,7 +49,7 @@ def make_device(village: Village, spec: DeviceSpec) -> Device:
 
 
 def _plant(village: Village, spec: DeviceSpec) -> Plant:
-    return next(plant for plant in village.plants if plant.id == spec.id)
+    return by_id(village.plants, spec.id)
 
 
 def _fixed(village: Village, spec: DeviceSpec) -> Texts:
@@ -135,15 +136,32 @@ def _plant_taker(village: Village, plant: Plant) -> Taker:
     return take
 
 
-def _profile_control(village: Village, spec: DeviceSpec, segments: list[Segment]) -> ProfileControl:
+def make_plain(village: Village, spec: DeviceSpec) -> PlainDevice:
+    """Returns a device that speaks plain MQTT.
+
+    Raises:
+        LookupError: the kind has no simulated counterpart.
+        BadProfile: there is no such profile.
+    """
+    points = {"V": lambda: volts(village), **getters(village, spec)}
+    return PlainDevice(spec, points, taker(village, spec))
+
+
+def taker(village: Village, spec: DeviceSpec) -> Callable[[float], None]:
+    """Returns what a written value does to the physics behind a device."""
+
     def take(value: float) -> None:
         now = village.at
-        if spec.kind is DeviceKind.GENSET and village.genset is not None:
-            village.genset.target_w = max(0, -round(value))
-        elif spec.kind is DeviceKind.PUMP and village.pump is not None:
-            village.pump.switch(value != 0, now)
+        if spec.kind is DeviceKind.GENSET:
+            by_id(village.gensets, spec.id).target_w = max(0, -round(value))
+        elif spec.kind is DeviceKind.PUMP:
+            by_id(village.plumbing.pumps, spec.id).switch(value, now)
         elif spec.kind is DeviceKind.CHARGER and village.charger is not None:
             village.charger.set(max(0, round(value)), now)
+        elif spec.kind is DeviceKind.RELAY:
+            by_id(village.switched, spec.id).switch(value != 0, now)
+        elif spec.kind is DeviceKind.THERMAL:
+            by_id(village.stores, spec.id).set(max(0, round(value)), now)
         elif spec.kind is DeviceKind.BATTERY and village.battery is not None:
             village.battery.lease(round(value), now, 0, 0)
         elif spec.kind is DeviceKind.PV:
@@ -151,9 +169,19 @@ def _profile_control(village: Village, spec: DeviceSpec, segments: list[Segment]
             plant.enabled, plant.limit_ppm = value < 1, min(max(round(value * PPM), 0), PPM)
         village.touch()
 
+    return take
+
+
+def _profile_control(village: Village, spec: DeviceSpec, segments: list[Segment]) -> ProfileControl:
     def key(start: bool) -> None:
-        if village.genset is not None:
-            village.genset.command(start, village.at)
+        by_id(village.gensets, spec.id).command(start, village.at)
         village.touch()
 
-    return ProfileControl(spec, take, key if spec.kind is DeviceKind.GENSET else None, segments)
+    def drive(on: bool) -> None:
+        """A drive's control word: the speed has been written before it."""
+        pump = by_id(village.plumbing.pumps, spec.id)
+        pump.switch(pump.speed_ppm / PPM if on else 0.0, village.at)
+        village.touch()
+
+    keys = {DeviceKind.GENSET: key, DeviceKind.PUMP: drive}
+    return ProfileControl(spec, taker(village, spec), keys.get(spec.kind), segments)

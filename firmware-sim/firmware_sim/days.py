@@ -32,25 +32,25 @@ class DayBook:
     marks: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
     done: list[HomeDay] = field(default_factory=list[HomeDay])
 
-    def close(self, homes: Sequence[HomeSums], water: Water, next_day: Instant) -> None:
+    def close(self, homes: Sequence[HomeSums], waters: Sequence[Water], next_day: Instant) -> None:
         """Ends the day; sums must be settled."""
         if len(self.done) < HOME_DAYS_MAX:
-            self.done.extend(self.today(homes, water))
-        self.marks = {home.id: _sums(home, water) for home in homes}
+            self.done.extend(self.today(homes, waters))
+        self.marks = {home.id: _sums(home, waters) for home in homes}
         self.start = next_day
 
-    def today(self, homes: Sequence[HomeSums], water: Water) -> list[HomeDay]:
+    def today(self, homes: Sequence[HomeSums], waters: Sequence[Water]) -> list[HomeDay]:
         """Returns the day that runs, so far."""
         rows: list[HomeDay] = []
         for home in homes:
             before = self.marks.get(home.id, [0, 0, 0, 0])
-            a, b, c, d = (new - old for new, old in zip(_sums(home, water), before, strict=True))
+            a, b, c, d = (new - old for new, old in zip(_sums(home, waters), before, strict=True))
             rows.append(HomeDay(home.id, Instant(self.start), a, b, c, d))
         return rows
 
 
-def _sums(home: HomeSums, water: Water) -> list[int]:
+def _sums(home: HomeSums, waters: Sequence[Water]) -> list[int]:
     """Returns what a home has wanted and got since the start: Wh, Wh, mL, mL."""
-    channels = [i for i, name in enumerate(water.names) if name.split(".")[0] == home.id]
-    millis = [millilitres(sum(sums[i] for i in channels)) for sums in (water.demanded, water.delivered)]
-    return [wh(home.demanded), wh(home.served), *millis]
+    taps = [(water, i) for water in waters for i, name in enumerate(water.names) if name.split(".")[0] == home.id]
+    wanted, got = sum(water.demanded[i] for water, i in taps), sum(water.delivered[i] for water, i in taps)
+    return [wh(home.demanded), wh(home.served), millilitres(wanted), millilitres(got)]

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, cast
 
 from devices.clock import SECOND_MS, Instant
 from devices.model import BusFault, DeviceKind, DeviceSpec, Message
+from devices.mqtt_profile import is_plain
 from devices.simulated import Fleet, Truth
 from firmware_sim.build import build_village
-from firmware_sim.bus import make_device
-from firmware_sim.happenings import happen
+from firmware_sim.bus import make_device, make_plain
+from firmware_sim.happenings import displayed, happen
 from firmware_sim.images import Device
+from firmware_sim.plain import PlainDevice
 from firmware_sim.points import truth
 from firmware_sim.profiles import Profiles, load_built_in, load_csv
 from firmware_sim.state import ForeignState, dump_village, restore_village
@@ -22,8 +24,15 @@ from firmware_sim.village import Village
 if TYPE_CHECKING:
     from firmware_sim.live import Speaker
 
-STATE_VERSION = 1
+STATE_VERSION = 3
 VEHICLES = (DeviceKind.ROBOT, DeviceKind.DRONE)
+UNPLAYED = (DeviceKind.SWITCH, DeviceKind.RELAY, DeviceKind.BREAKER, DeviceKind.FLOW_METER, DeviceKind.SENSOR)
+"""Kinds that the village has no physics for; they stay silent, as pins do."""
+
+
+PLAYED = frozenset({"ua_w_per_k", "power_w", "well", "holder_m3", "level", "celsius", "pump"})
+"""What makes them play all the same: a sensor in a fridge, a well or a gas holder or told what to show, a load behind a
+relay, a flow meter."""
 
 
 class VillageFleet:
@@ -32,13 +41,20 @@ class VillageFleet:
     def __init__(self, village: Village, devices: Sequence[DeviceSpec]) -> None:
         self.village = village
         self.bus: dict[tuple[str, int], Device] = {}
-        self.faults: dict[str, Device] = {}
+        self.faults: dict[str, Device | PlainDevice] = {}
+        self.plain: list[PlainDevice] = []
         moving = sorted((spec for spec in devices if spec.kind in VEHICLES), key=lambda s: s.kind is DeviceKind.DRONE)
         self.vehicles = [
             Vehicle.of(spec, village.docks[i], village.water, Instant(village.at)) for i, spec in enumerate(moving)
         ]
         for spec in devices:
-            if spec.kind not in VEHICLES:
+            played = spec.kind not in (*VEHICLES, *UNPLAYED) or PLAYED & spec.simulate.keys()
+            if played and is_plain(spec):
+                plain = make_plain(village, spec)
+                plain.link_up(Instant(village.at))
+                self.plain.append(plain)
+                self.faults[spec.id] = plain
+            elif played and not spec.pins:
                 device = make_device(village, spec)
                 self.bus[spec.endpoint, spec.unit] = self.faults[spec.id] = device
 
@@ -52,6 +68,8 @@ class VillageFleet:
             village.advance(max(end, village.at + 1))
             for vehicle in self.vehicles:
                 vehicle.advance(Instant(village.at))
+        for device in self.plain:
+            device.advance(now)
 
     def read(self, endpoint: str, unit: int, function: int, address: int, count: int) -> Sequence[int] | BusFault:
         """Answers a Modbus read; an absent unit is silence."""
@@ -64,31 +82,36 @@ class VillageFleet:
         return BusFault.TIMEOUT if device is None else device.write(function, address, values)
 
     def receive(self, message: Message) -> None:
-        """Hands a message to the vehicle that its topic names."""
-        for vehicle in self.vehicles:
-            if vehicle.concerns(message.topic):
-                vehicle.receive(message, Instant(self.village.at))
+        """Hands a message to whom its topic names."""
+        for one in (*self.vehicles, *self.plain):
+            if one.concerns(message.topic):
+                one.receive(message, Instant(self.village.at))
 
     def messages(self) -> list[Message]:
-        """Returns and forgets what the vehicles want published."""
-        return [message for vehicle in self.vehicles for message in vehicle.take_messages()]
+        """Returns and forgets what vehicles and devices want published."""
+        return [message for one in (*self.vehicles, *self.plain) for message in one.take_messages()]
 
     def endpoints(self) -> set[str]:
         """Returns the Modbus endpoints of the site."""
         return {endpoint for endpoint, _ in self.bus}
 
     def speakers(self) -> list[Speaker]:
-        """Returns the vehicles, which speak MQTT themselves."""
-        return list(self.vehicles)
+        """Returns who speaks MQTT by itself: vehicles, and devices without a bus."""
+        return [*self.vehicles, *self.plain]
 
     def next_deadline(self) -> Instant:
-        """Returns when a vehicle has something to say or do next; a day ahead without vehicles."""
+        """Returns when somebody has something to say or do next; a day ahead without any."""
         idle = self.village.at + 86_400 * SECOND_MS
-        return Instant(max(min((v.next_deadline() for v in self.vehicles), default=idle), self.village.at + 1))
+        due = [*(vehicle.next_deadline() for vehicle in self.vehicles), *(device.next_at for device in self.plain)]
+        return Instant(max(min(due, default=idle), self.village.at + 1))
 
     def happen(self, name: str, arguments: Mapping[str, str | float]) -> None:
         """Makes a named happening true from now on."""
         happen(self.village, self.faults, self.vehicles, name, arguments)
+
+    def registers(self, device: str) -> tuple[int, int]:
+        """Returns the import and export register [Wh] that a meter's display shows."""
+        return displayed(self.village, device)
 
     def truth(self) -> Truth:
         """Returns the energies so far."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from firmware_sim.fridge import Fridge
 from firmware_sim.images import Device
+from firmware_sim.plain import PlainDevice
+from firmware_sim.plumbing import Pump
 from firmware_sim.vehicles import Vehicle
 from firmware_sim.village import Meter, Plant, Village
 from firmware_sim.water import MINUTES_PER_SLOT
 
+WMS_PER_WH = 3_600_000
 BUS_FAULTS: Mapping[str, str] = {
     "device-silent": "silent",  # no answer (an absent unit)
     "modbus-exception": "exception",
@@ -19,6 +23,7 @@ DEVICE_HAPPENINGS: Mapping[str, str] = {
     "meter-swap": "a home's meter is replaced: its registers begin at 0",
     "meter-stuck": "a home's meter stops counting; that energy is never metered",
     "pv-dead": "a plant makes nothing",
+    "fridge-dead": "a fridge's compressor does nothing",
     "device-back": "ends every fault of a device",
 }
 SITE_HAPPENINGS: Mapping[str, str] = {
@@ -26,10 +31,11 @@ SITE_HAPPENINGS: Mapping[str, str] = {
     "grid-back": "the outside grid is there",
     "genset-no-start": "the genset cranks but does not run",
     "genset-mended": "the genset starts again",
-    "well-dry": "the pump turns but no water comes",
-    "well-wet": "the well has water",
+    "well-dry": "the pumps of all wells, or that of `device`, turn and no water comes",
+    "well-wet": "the wells, or that of `device`, have water",
     "tank-leak": "the tank loses `lpm` litres a minute (0 ends it)",
 }
+WELL_HAPPENINGS = ("well-dry", "well-wet")
 NAMES = tuple(sorted((*BUS_FAULTS, *DEVICE_HAPPENINGS, *SITE_HAPPENINGS)))
 
 
@@ -39,7 +45,7 @@ class UnknownHappening(ValueError):
 
 def happen(
     village: Village,
-    devices: Mapping[str, Device],
+    devices: Mapping[str, Device | PlainDevice],
     vehicles: Sequence[Vehicle],
     name: str,
     arguments: Mapping[str, str | float],
@@ -52,8 +58,10 @@ def happen(
     if name not in NAMES:
         raise UnknownHappening(f"no happening {name!r}: there are {', '.join(NAMES)}")
     wanted = {"lpm"} if name == "tank-leak" else {"device"} if name not in SITE_HAPPENINGS else set[str]()
-    if set(arguments) != wanted:
-        raise UnknownHappening(f"{name} takes {sorted(wanted)}, got {sorted(arguments)}")
+    may = {"device"} if name in WELL_HAPPENINGS else set[str]()
+    if not wanted <= set(arguments) <= wanted | may:
+        also = f" and, if you like, {sorted(may)}" if may else ""
+        raise UnknownHappening(f"{name} takes {sorted(wanted)}{also}, got {sorted(arguments)}")
     if name in SITE_HAPPENINGS:
         _site(village, name, arguments)
     else:
@@ -63,8 +71,20 @@ def happen(
     village.touch()
 
 
+def displayed(village: Village, device_id: str) -> tuple[int, int]:
+    """Returns the import and export register [Wh] on a meter's display.
+
+    Raises:
+        UnknownHappening: no such meter.
+    """
+    meter = next((m for m in village.meters if m.id == device_id), None)
+    if meter is None:
+        raise UnknownHappening(f"no meter {device_id!r}: there are {', '.join(sorted(m.id for m in village.meters))}")
+    return meter.imported // WMS_PER_WH, meter.exported // WMS_PER_WH
+
+
 def _site(village: Village, name: str, arguments: Mapping[str, str | float]) -> None:
-    genset, pump = village.genset, village.pump
+    genset = village.genset
     if name in ("grid-lost", "grid-back"):
         village.grid_present = name == "grid-back"
     elif name in ("genset-no-start", "genset-mended") and genset is not None:
@@ -72,14 +92,30 @@ def _site(village: Village, name: str, arguments: Mapping[str, str | float]) -> 
         genset.running = genset.running and not genset.broken
         if not genset.broken and genset.wanted:
             genset.command(True, village.at)
-    elif name in ("well-dry", "well-wet") and pump is not None:
-        pump.dry = name == "well-dry"
+    elif name in WELL_HAPPENINGS:
+        for pump in _wells(village, name, arguments):
+            pump.dry = name == "well-dry"
     elif name == "tank-leak":
         village.water.leak = max(0, round(float(arguments["lpm"]) * 1000)) * MINUTES_PER_SLOT
 
 
+def _wells(village: Village, name: str, arguments: Mapping[str, str | float]) -> Sequence[Pump]:
+    """Returns the pumps that draw from a well, not from a tank; the one that is named, or all."""
+    wells = {str(pump.id): pump for pump in village.plumbing.pumps if not pump.source}
+    if "device" not in arguments:
+        return tuple(wells.values())
+    device = str(arguments["device"])
+    if device not in wells:
+        raise UnknownHappening(f"{name}: no well pump {device!r}: there are {', '.join(sorted(wells)) or 'none'}")
+    return (wells[device],)
+
+
 def _device(
-    village: Village, devices: Mapping[str, Device], vehicles: Sequence[Vehicle], name: str, device_id: str
+    village: Village,
+    devices: Mapping[str, Device | PlainDevice],
+    vehicles: Sequence[Vehicle],
+    name: str,
+    device_id: str,
 ) -> None:
     vehicle = next((v for v in vehicles if v.spec.id == device_id), None)
     if vehicle is not None and name in ("device-silent", "device-back"):
@@ -93,11 +129,14 @@ def _device(
         return
     meter = next((m for m in village.meters if m.id == device_id), None)
     plant = next((p for p in village.plants if p.id == device_id), None)
+    fridge = next((f for f in village.fridges if f.id == device_id), None)
     if name == "device-back":
         device.fault = ""
-        _mend(meter, plant)
+        _mend(meter, plant, fridge)
     elif name == "pv-dead" and plant is not None:
         plant.dead = True
+    elif name == "fridge-dead" and fridge is not None:
+        fridge.dead = True
     elif name in ("meter-swap", "meter-stuck") and meter is not None:
         village.settle()
         meter.stuck = name == "meter-stuck"
@@ -107,8 +146,10 @@ def _device(
         raise UnknownHappening(f"{name} cannot befall {device_id}, a {device.spec.kind}")
 
 
-def _mend(meter: Meter | None, plant: Plant | None) -> None:
+def _mend(meter: Meter | None, plant: Plant | None, fridge: Fridge | None) -> None:
     if meter is not None:
         meter.stuck = False
     if plant is not None:
         plant.dead = False
+    if fridge is not None:
+        fridge.dead = False

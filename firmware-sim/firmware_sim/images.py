@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from devices.drivers import SUNSPEC_CHAINS, SUNSPEC_POINTS, sunspec_values
 from devices.model import BusFault, DeviceSpec
-from devices.profile import load_profile, points_of
+from devices.profile import load_profile, points_of, scale_block
 from devices.profile_schema import ProfilePoint
-from devices.registers import NumberType
+from devices.registers import NumberType, encode_number
 from devices.sunspec import BASES, NUMBERS, ModelDef, PointDef, decode, encode_chain, model, scale_of
+from devices.sunspec_points import SUNSPEC_CHAINS, SUNSPEC_POINTS, sunspec_values
 from firmware_sim.points import Getter
 
 SENTINEL = 0x8000
@@ -44,6 +44,7 @@ class Field:
     low_first: bool = False
     downwards: bool = False  # registers that count round down
     scale_index: int | None = None
+    mask: int = 0  # the bits of a register that are its own; 0: all
     exponent: int = 0
     lowest: int = 0
     highest: int = 0
@@ -56,6 +57,10 @@ class Field:
     def put(self, registers: list[int]) -> None:
         """Writes the point's present value into the image, with a coarser scale factor where it would not fit."""
         value = self.get()
+        if self.kind.real and value is not None:
+            number = encode_number(self.kind, (value - self.offset) * self.factor, self.low_first)
+            registers[self.index : self.index + self.kind.size] = number
+            return
         if value is None:
             raw = self.absent
         else:
@@ -63,7 +68,10 @@ class Field:
             if not self.lowest <= raw <= self.highest:
                 raw = self._coarser(value, registers)
         index = self.index
-        if self.kind.size == 1:
+        if self.mask:
+            lowest_bit = self.mask & -self.mask
+            registers[index] = registers[index] & ~self.mask | raw * lowest_bit & self.mask
+        elif self.kind.size == 1:
             registers[index] = raw & 0xFFFF
         elif self.kind.size == 2 and not self.low_first:
             registers[index] = raw >> 16 & 0xFFFF
@@ -249,6 +257,9 @@ def profile_segments(spec: DeviceSpec, points: Mapping[str, Getter]) -> list[Seg
         last.registers.extend([0] * (point.address + point.size - last.base - len(last.registers)))
         if point.name in points:
             last.fields.append(_profile_field(point, last.base, points[point.name], profile.low_word_first))
+    scales = scale_block(ordered)
+    if scales is not None:  # exponents of 0
+        segments.append(Segment(scales.function, scales.address, [0] * scales.count))
     return segments
 
 
@@ -259,7 +270,7 @@ def _profile_field(point: ProfilePoint, base: int, get: Getter, low_first: bool)
     if point.above is not None:
         return Field(get, point.type, index, RUNNING_RPM / point.scale, absent, low_first=low_first)
     counts = point.name.endswith(("_wh", "_ml"))
-    return Field(get, point.type, index, 1 / point.scale, absent, point.offset, low_first, counts)
+    return Field(get, point.type, index, 1 / point.scale, absent, point.offset, low_first, counts, mask=point.mask)
 
 
 @dataclass(slots=True)
@@ -282,7 +293,11 @@ class ProfileControl:
                 size = step.type.size * (2 if step.complement else 1)
                 if not same or len(values) != size:
                     continue
-                if step.key is None:
+                if step.timer_ms:
+                    self.take(1.0)
+                elif step.key is None and step.type.name == "bit" and any(value > 1 for value in values):
+                    continue
+                elif step.key is None:
                     self._value(values, step.type, step.scale, profile.low_word_first)
                 elif not self._keyed(values, step.key, step.complement, step.when):
                     continue

@@ -12,12 +12,15 @@ from typing import Protocol
 
 from devices.clock import Instant
 from devices.events import Incoming, LinkUp
-from devices.model import Message
+from devices.logins import device_login
+from devices.model import DeviceSpec, Message
+from devices.shell.broker_login import login_of
 from devices.shell.inbox import Inbox
 from devices.shell.mqtt import Link
 from devices.shell.run_clock import RunClock, RunFile, write_whole
 from devices.simulated import Fleet
 from firmware_sim.server import Servers
+from firmware_sim.state import ForeignState
 
 TICK_S = 0.02
 """How often vehicles move and messages are taken in."""
@@ -31,6 +34,11 @@ _log = logging.getLogger("atoll.fleet")
 
 class Speaker(Protocol):
     """A vehicle as the wire needs it: it speaks MQTT itself."""
+
+    @property
+    def spec(self) -> DeviceSpec:
+        """Returns the device of the site."""
+        ...
 
     @property
     def client_id(self) -> str:
@@ -81,17 +89,21 @@ def serve(fleet: LiveFleet, run_json: str, broker: str, state_file: str) -> None
     clock, run = RunClock.join(Path(run_json))
     state = Path(state_file)
     if state.exists():
-        fleet.load(state.read_text(encoding="utf-8"))
-    asyncio.run(_Live(fleet, clock, state).run(run, broker or run.broker))
+        try:
+            fleet.load(state.read_text(encoding="utf-8"))
+        except ForeignState as error:
+            raise ForeignState(f"{error}: {state.resolve()}") from error
+    asyncio.run(_Live(fleet, clock, state, Path(run_json).parent).run(run, broker or run.broker))
 
 
 class _Live:
     """One run of the server."""
 
-    def __init__(self, fleet: LiveFleet, clock: RunClock, state: Path) -> None:
+    def __init__(self, fleet: LiveFleet, clock: RunClock, state: Path, folder: Path) -> None:
         self._fleet = fleet
         self._clock = clock
         self._state = state
+        self._folder = folder  # the run's data directory, where the logins are
         self._stop = asyncio.Event()
         self._radios: list[tuple[Speaker, Link, Inbox[object]]] = []
 
@@ -141,6 +153,7 @@ class _Live:
                 will=speaker.will,
                 subscriptions=speaker.subscriptions(),
                 inbox=inbox,
+                logins=login_of(self._folder, device_login(speaker.spec.id)),
             )
             self._radios.append((speaker, link, inbox))
             link.start()

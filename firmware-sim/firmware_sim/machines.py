@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from devices.clock import HOUR_MS
-from devices.model import DeviceSpec
+from devices.model import DeviceId, DeviceSpec
+from firmware_sim.gas import Digester
 
 PPM: Final = 1_000_000
 NEVER: Final = 1 << 62
@@ -130,8 +131,9 @@ class Battery:
 
 @dataclass(slots=True)
 class Genset:
-    """A diesel set: stopped, cranking, or turning between minimum load and rating."""
+    """A diesel set or a gas engine: stopped, cranking, or turning between minimum load and rating."""
 
+    id: DeviceId
     rated_w: int
     minimum_w: int
     tank: int
@@ -143,13 +145,25 @@ class Genset:
     running: bool = False
     broken: bool = False  # does not start
     power_w: int = 0  # made, positive
+    gas: Digester | None = None  # whose gas it burns, instead of what is in its tank
 
     @classmethod
     def of(cls, spec: DeviceSpec, offset: int) -> Genset:
         """Returns the genset of a site."""
         rated, minimum = rating(spec, "power_w_max", 10_000), rating(spec, "power_w_min", 3_000)
         tank = round(rating(spec, "fuel_l", 100)) * FUEL_PER_L
-        return cls(round(rated), round(minimum), tank, round(simulated(spec, "fuel", 0.8) * tank), offset)
+        return cls(spec.id, round(rated), round(minimum), tank, round(simulated(spec, "fuel", 0.8) * tank), offset)
+
+    @property
+    def fraction(self) -> float:
+        """Returns how full its tank or its gas holder is, 0-1."""
+        if self.gas is not None:
+            return self.gas.fraction
+        return self.fuel / self.tank if self.tank >= FUEL_PER_L else 0.0
+
+    @property
+    def _empty(self) -> bool:
+        return (self.fuel if self.gas is None else self.gas.held) <= 0
 
     def command(self, start: bool, now: int) -> None:
         """Takes a start or stop key."""
@@ -163,22 +177,24 @@ class Genset:
         """Ends cranking."""
         if now >= self.ready_at:
             self.ready_at = NEVER
-            self.running = self.wanted and self.fuel > 0 and not self.broken
+            self.running = self.wanted and not self._empty and not self.broken
 
     @property
     def offered_w(self) -> int:
         """Returns what it makes by its target, never below its minimum load."""
         return min(max(self.target_w, self.minimum_w), self.rated_w) if self.running else 0
 
-    def run(self, watts: int, duration_ms: int) -> None:
-        """Makes `watts` for that long and burns for it; without fuel it stops after this step."""
-        self.power_w = watts
+    def run(self, duration_ms: int) -> None:
+        """Makes `power_w` for that long and burns for it; without fuel it stops after this step."""
         if not self.running:
             return
-        self.exported += watts * duration_ms
-        self.fuel -= (watts * FUEL_SLOPE + self.rated_w * FUEL_IDLE) * duration_ms
-        if self.fuel <= 0:
-            self.fuel, self.running, self.wanted = 0, False, False
+        self.exported += self.power_w * duration_ms
+        if self.gas is not None:
+            self.gas.burn(self.power_w * duration_ms)
+        else:
+            self.fuel = max(0, self.fuel - (self.power_w * FUEL_SLOPE + self.rated_w * FUEL_IDLE) * duration_ms)
+        if self._empty:
+            self.running = self.wanted = False
 
 
 @dataclass(slots=True)

@@ -19,6 +19,8 @@ LENGTH_MAX = 254
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
 BITS_MAX, REGISTERS_MAX = 2000, 125
 COIL_ON, COIL_OFF = 0xFF00, 0x0000
+TIMERS = 0x0200
+"""From here on relay boards take a time instead of a coil's state."""
 
 
 class Units(Protocol):
@@ -103,7 +105,11 @@ def _written(pdu: bytes) -> list[int] | None:
         return None
     second = int.from_bytes(pdu[3:5], "big")
     if function == 5:
-        return [int(second == COIL_ON)] if len(pdu) == 5 and second in (COIL_ON, COIL_OFF) else None
+        if len(pdu) != 5:
+            return None
+        if second in (COIL_ON, COIL_OFF):
+            return [int(second == COIL_ON)]
+        return [second] if int.from_bytes(pdu[1:3], "big") >= TIMERS else None
     if function == 6:
         return [second] if len(pdu) == 5 else None
     size = (second + 7) // 8 if function == 15 else 2 * second

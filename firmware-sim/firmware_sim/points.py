@@ -7,9 +7,12 @@ from collections.abc import Callable, Mapping
 from devices.clock import HOUR_MS, MINUTE_MS
 from devices.model import DeviceKind, DeviceSpec
 from devices.simulated import Truth
-from firmware_sim.machines import FUEL_PER_L, PPM, Battery, Charger, Genset, wh
-from firmware_sim.village import Meter, Plant, Village
-from firmware_sim.water import PER_ML, Pump, millilitres
+from firmware_sim.fridge import Fridge
+from firmware_sim.machines import PPM, Battery, Charger, Genset, wh
+from firmware_sim.plumbing import Pump
+from firmware_sim.thermal import HeatStore
+from firmware_sim.village import Meter, Plant, Village, by_id
+from firmware_sim.water import PER_ML, Water, millilitres
 
 Getter = Callable[[], float | None]
 """Returns a point's value as of the village's instant; None = the device has none to give."""
@@ -29,24 +32,53 @@ def getters(village: Village, spec: DeviceSpec) -> Mapping[str, Getter]:
         case DeviceKind.GRID:
             return _grid(village)
         case DeviceKind.METER:
-            return _meter(village, next(m for m in village.meters if m.id == spec.id))
+            return _meter(village, by_id(village.meters, spec.id))
         case DeviceKind.PV:
-            return _plant(village, next(p for p in village.plants if p.id == spec.id))
-        case DeviceKind.TANK:
-            return {"level": lambda: village.water.fraction}
-        case DeviceKind.WATER_METERS:
-            return {f"{name}_ml": _channel(village, i) for i, name in enumerate(village.water.names)}
+            return _plant(village, by_id(village.plants, spec.id))
+        case DeviceKind.RELAY:
+            load = by_id(village.switched, spec.id)
+            return {"on": lambda: float(load.on)}
+        case DeviceKind.THERMAL:
+            return _store(by_id(village.stores, spec.id))
+        case DeviceKind.SENSOR:
+            return _sensor(village, spec)
+        case DeviceKind.TANK | DeviceKind.PUMP | DeviceKind.FLOW_METER | DeviceKind.WATER_METERS:
+            return _pipes(village, spec)
         case _:
-            return _machine(village, spec.kind)
+            return _machine(village, spec)
 
 
-def _machine(village: Village, kind: DeviceKind) -> Mapping[str, Getter]:
+def _pipes(village: Village, spec: DeviceSpec) -> Mapping[str, Getter]:
+    plumbing = village.plumbing
+    if spec.kind is DeviceKind.PUMP:
+        return _pump(by_id(plumbing.pumps, spec.id))
+    if spec.kind is DeviceKind.FLOW_METER:
+        return {"flow_lpm": _pump(by_id(plumbing.pumps, spec.simulate["pump"]))["flow_lpm"]}
+    if spec.kind is DeviceKind.TANK:
+        tank = plumbing.tanks.get(spec.id) or plumbing.waters.get(spec.id, plumbing.main)
+        return {"level": lambda: tank.fraction}
+    taps = [(water, i, name) for water in village.waters for i, name in enumerate(water.names)]
+    return {f"{name}_ml": _channel(village, water, i) for water, i, name in taps if name in spec.channels}
+
+
+def _sensor(village: Village, spec: DeviceSpec) -> Mapping[str, Getter]:
+    if "ua_w_per_k" in spec.simulate:
+        return _fridge(by_id(village.fridges, spec.id))
+    if "well" in spec.simulate:
+        well = village.plumbing.tanks[str(spec.simulate["well"])]
+        return {"level": lambda: well.fraction}
+    if "holder_m3" in spec.simulate:
+        digester = by_id(village.digesters, spec.id)
+        return {"level": lambda: digester.fraction}
+    return {name: _constant(float(value)) for name, value in spec.simulate.items()}
+
+
+def _machine(village: Village, spec: DeviceSpec) -> Mapping[str, Getter]:
+    kind = spec.kind
+    if kind is DeviceKind.GENSET:
+        return _genset(by_id(village.gensets, spec.id))
     if kind is DeviceKind.BATTERY and village.battery is not None:
         return _battery(village.battery)
-    if kind is DeviceKind.GENSET and village.genset is not None:
-        return _genset(village.genset)
-    if kind is DeviceKind.PUMP and village.pump is not None:
-        return _pump(village.pump)
     if kind is DeviceKind.CHARGER and village.charger is not None:
         return _charger(village.charger)
     raise LookupError(f"no simulated {kind} on a bus")
@@ -55,8 +87,9 @@ def _machine(village: Village, kind: DeviceKind) -> Mapping[str, Getter]:
 def truth(village: Village) -> Truth:
     """Returns the energies so far; the day that runs is included in `home_days`."""
     village.settle()
-    village.water.settle(village.at)
-    sums, water = village.sums, village.water
+    for water in village.waters:
+        water.settle(village.at)
+    sums = village.sums
     return Truth(
         pv_wh=wh(sums.pv),
         import_wh=wh(sums.imported),
@@ -66,8 +99,8 @@ def truth(village: Village) -> Truth:
         battery_in_wh=wh(sums.battery_in),
         battery_out_wh=wh(sums.battery_out),
         unserved_wh=wh(sums.unserved),
-        unserved_ml=millilitres(sum(water.demanded) - sum(water.delivered)),
-        home_days=(*village.days.done, *village.days.today(village.meters, water)),
+        unserved_ml=millilitres(sum(sum(water.demanded) - sum(water.delivered) for water in village.waters)),
+        home_days=(*village.days.done, *village.days.today(village.meters, village.waters)),
     )
 
 
@@ -116,8 +149,8 @@ def _plant(village: Village, plant: Plant) -> Mapping[str, Getter]:
     }
 
 
-def _channel(village: Village, channel: int) -> Getter:
-    return lambda: village.water.register_ml(channel, village.at)
+def _channel(village: Village, water: Water, channel: int) -> Getter:
+    return lambda: water.register_ml(channel, village.at)
 
 
 def _battery(battery: Battery) -> Mapping[str, Getter]:
@@ -135,7 +168,7 @@ def _genset(genset: Genset) -> Mapping[str, Getter]:
         "W": lambda: -genset.power_w,
         "export_wh": lambda: wh(genset.exported),
         "running": lambda: float(genset.running),
-        "fuel": lambda: genset.fuel / genset.tank if genset.tank >= FUEL_PER_L else 0.0,
+        "fuel": lambda: genset.fraction,
         "setpoint": lambda: -genset.target_w,
     }
 
@@ -144,9 +177,18 @@ def _pump(pump: Pump) -> Mapping[str, Getter]:
     return {
         "W": lambda: pump.power_w,
         "import_wh": lambda: wh(pump.imported),
-        "flow_lpm": lambda: pump.flow * MINUTE_MS / PER_ML / 1000 if pump.flowing else 0.0,
+        "flow_lpm": lambda: pump.point.flow * MINUTE_MS / PER_ML / 1000 if pump.flowing else 0.0,
         "on": lambda: float(pump.on),
+        "speed": lambda: pump.speed_ppm / PPM,
     }
+
+
+def _constant(value: float) -> Getter:
+    return lambda: value
+
+
+def _fridge(fridge: Fridge) -> Mapping[str, Getter]:
+    return {"celsius": lambda: fridge.celsius_uc / 1_000_000, "W": lambda: fridge.power_w}
 
 
 def _charger(charger: Charger) -> Mapping[str, Getter]:
@@ -156,4 +198,13 @@ def _charger(charger: Charger) -> Mapping[str, Getter]:
         "soc": lambda: charger.cells.soc if charger.connected else None,
         "connected": lambda: float(charger.connected),
         "setpoint": lambda: charger.set_w,
+    }
+
+
+def _store(store: HeatStore) -> Mapping[str, Getter]:
+    return {
+        "W": lambda: store.power_w,
+        "import_wh": lambda: wh(store.imported),
+        "celsius": lambda: store.celsius,
+        "setpoint": lambda: store.set_w,
     }

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from devices.model import BusFault
-from devices.profile import Profile, encode_point, points_of
+from devices.profile import Profile, encode_point, points_of, scale_block
 from devices.profile_schema import ProfilePoint, WriteStep
+from firmware_sim.inverter import Unit
 
 COILS, INPUTS, HOLDING, INPUT_REGISTERS = 1, 2, 3, 4
 PLAUSIBLE: Mapping[str, float] = {"V": 230.0, "A": 5.0, "W": 1150.0, "hz": 50.0, "soc": 0.5, "celsius": 20.0}
@@ -22,6 +24,11 @@ class Product:
         self.profile = profile
         self.points = {point.name: point for point in points_of(profile, channels)}
         self._tables: dict[int, dict[int, int]] = {COILS: {}, INPUTS: {}, HOLDING: {}, INPUT_REGISTERS: {}}
+        self._shown: dict[str, float | None] = {}
+        self._timers: dict[str, int] = {}  # ms left, by point
+        scales = scale_block(tuple(self.points.values()))
+        if scales is not None:
+            self.put(scales.function, scales.address, (0,) * scales.count)
         for first in self.points.values():
             self._fill_gap(first)
         for point in self.points.values():
@@ -42,12 +49,29 @@ class Product:
             OverflowError: the value does not fit the register.
         """
         point = self.points[name]
-        words = encode_point(self.profile, point, value)
         table = self._tables[point.function]
+        exponent = 0 if point.scale_at is None else table[point.scale_at]
+        words = encode_point(self.profile, point, value, exponent - 65536 if exponent > 32767 else exponent)
+        self._shown[name] = value
         if point.mask:
             kept = table.get(point.address, 0) & ~point.mask
             words = (kept | words[0], *words[1:])
         self.put(point.function, point.address, words)
+
+    def rescale(self, name: str, exponent: int) -> None:
+        """Sets the scale register of a point, and what every point that uses it shows, as a technician does.
+
+        Raises:
+            KeyError: no such point, or it has no scale register.
+            OverflowError: a value does not fit its register at that scale.
+        """
+        at = self.points[name].scale_at
+        if at is None:
+            raise KeyError(f"{name} of {self.profile.name} has no scale register")
+        self.put(self.points[name].function, at, (exponent & 0xFFFF,))
+        for other in self.points.values():
+            if other.scale_at == at:
+                self.show(other.name, self._shown[other.name])
 
     def put(self, function: int, address: int, words: Sequence[int]) -> None:
         """Sets raw registers or bits of the table that a read function reads."""
@@ -64,8 +88,12 @@ class Product:
         for name, rule in self.profile.writes.items():
             for step in rule.steps:
                 if self._is(step, function, address, values):
-                    self.put(HOLDING if function in {6, 16} else COILS, address, values)
-                    if step.key is None or all(other.key is not None for other in rule.steps):
+                    self._timers.pop(name, None)
+                    if step.timer_ms:
+                        self._timers[name] = values[0] * step.timer_ms
+                    else:
+                        self.put(HOLDING if function in {6, 16} else COILS, address, values)
+                    if step.key is None or step.when == "off" or all(other.key is not None for other in rule.steps):
                         self.show(name, self._value(step, values))
                     return None
         return BusFault.EXCEPTION
@@ -74,11 +102,23 @@ class Product:
         if (step.function, step.address) != (function, address):
             return False
         words = step.type.size * (2 if step.complement else 1)
+        if step.type.name == "bit" and any(value > 1 for value in values):
+            return False  # a number that only a timer takes
         if len(values) != words or (step.complement and values[1] != values[0] ^ 0xFFFF):
             return False
         return step.key is None or values[0] == step.key
 
+    def pass_time(self, elapsed_ms: int) -> None:
+        """Lets the product's own timers run; what they began ends when they do."""
+        for name, left_ms in list(self._timers.items()):
+            self._timers[name] = left_ms - elapsed_ms
+            if left_ms <= elapsed_ms:
+                del self._timers[name]
+                self.show(name, 0.0)
+
     def _value(self, step: WriteStep, values: Sequence[int]) -> float:
+        if step.timer_ms:
+            return 1.0
         if step.key is not None:
             return 0.0 if step.when == "off" else 1.0
         raw = 0
@@ -100,11 +140,14 @@ def plausible(point: ProfilePoint) -> float:
     return wish if low <= wish <= high else max(low, -abs(wish)) if high <= 0 else high
 
 
+AnyUnit = TypeVar("AnyUnit", bound=Unit)
+
+
 @dataclass(slots=True)
-class Rack:
+class Rack(Generic[AnyUnit]):
     """Several products on one bus, by unit id; a unit that is not there, or silent, does not answer."""
 
-    units: dict[int, Product]
+    units: dict[int, AnyUnit]
     silent: set[int] = field(default_factory=set[int])
 
     def read(self, unit: int, function: int, address: int, count: int) -> Sequence[int] | BusFault:
@@ -120,3 +163,8 @@ class Rack:
         if product is None or unit in self.silent:
             return BusFault.TIMEOUT
         return product.write(function, address, values)
+
+    def pass_time(self, elapsed_ms: int) -> None:
+        """Lets the timers of all units run."""
+        for unit in self.units.values():
+            unit.pass_time(elapsed_ms)

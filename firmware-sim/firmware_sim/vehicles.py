@@ -14,6 +14,7 @@ from devices.bounded_json import JsonValue
 from devices.clock import MINUTE_MS, SECOND_MS, Instant
 from devices.model import DeviceKind, DeviceSpec, Message
 from devices.vda5050 import (
+    V2_1,
     Action,
     Address,
     AgvPosition,
@@ -36,6 +37,7 @@ from devices.vda5050_factsheet import (
     Timing,
     TypeSpecification,
 )
+from devices.vda5050_v3 import V3_0
 from devices.vda5050_values import ErrorLevel
 from firmware_sim.body import Body
 from firmware_sim.machines import NEVER
@@ -319,4 +321,7 @@ def session_of(spec: DeviceSpec, body: Body, progress: Progress) -> VehicleSessi
         ProtocolLimits(MaxStringLens(), MaxArrayLens(), Timing(0.5, 0.1, 30.0)),
         ProtocolFeatures((), tuple(actions)),
     )
-    return VehicleSession(Address(INTERFACE, MANUFACTURER, spec.id), factsheet, progress)
+    ours = (INTERFACE, MANUFACTURER, spec.id, "2.1")
+    interface, manufacturer, serial, version = spec.endpoint.split("/") if spec.endpoint else ours
+    codec = V3_0 if version == "3.0" else V2_1
+    return VehicleSession(Address(interface, manufacturer, serial, codec), factsheet, progress)

@@ -6,18 +6,48 @@ registers are settled only when something changes; battery, genset, pump, charge
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from devices.clock import DAY_MS, HOUR_MS, MINUTE_MS, SLOT_MS, Instant, floor_to
 from devices.model import DeviceId
 from firmware_sim.chance import draw, next_local
 from firmware_sim.days import DayBook
+from firmware_sim.fridge import Fridge
+from firmware_sim.gas import Digester
 from firmware_sim.machines import NEVER, PPM, Battery, Charger, Genset
+from firmware_sim.plumbing import Plumbing, Pump
 from firmware_sim.profiles import Profiles
-from firmware_sim.water import Pump, Water
+from firmware_sim.switched import Switched
+from firmware_sim.thermal import HeatStore
+from firmware_sim.water import Water
 
 STEP_MS_MAX = MINUTE_MS
+
+
+class Thing(Protocol):
+    """What stands for one device of the site."""
+
+    @property
+    def id(self) -> DeviceId:
+        """Returns the device's id."""
+        ...
+
+
+T = TypeVar("T", bound=Thing)
+
+
+def by_id(things: Iterable[T], device: object) -> T:
+    """Returns the one thing of a device.
+
+    Raises:
+        LookupError: the village has none.
+    """
+    for thing in things:
+        if thing.id == device:
+            return thing
+    raise LookupError(f"device {device}: the village has nothing to play it with")
 
 
 @dataclass(slots=True)
@@ -30,6 +60,7 @@ class Meter:
     imported: int  # W ms, as its register shows
     exported: int
     load_w: int = 0
+    base_w: int = 0  # of its profile: what no relay switches
     pv_w: int = 0
     net_w: int = 0
     connected: bool = True
@@ -70,6 +101,15 @@ class Sums:
     battery_out: int = 0
     unserved: int = 0
 
+    def add(self, duration: int, grid_w: int, extra_w: int, battery_w: int, genset_w: int) -> None:
+        """Counts one step of what moves; homes and PV are counted by segment."""
+        self.imported += max(-grid_w, 0) * duration
+        self.exported += max(grid_w, 0) * duration
+        self.load += extra_w * duration
+        self.battery_in += max(battery_w, 0) * duration
+        self.battery_out += max(-battery_w, 0) * duration
+        self.genset += genset_w * duration
+
 
 @dataclass(slots=True)
 class Dock:
@@ -90,18 +130,21 @@ class Village:
     meters: list[Meter]
     plants: list[Plant]
     battery: Battery | None
-    genset: Genset | None
+    gensets: list[Genset]
     charger: Charger | None
-    pump: Pump | None
-    water: Water
-    water_columns: list[int]
+    plumbing: Plumbing
     docks: list[Dock]
+    fridges: list[Fridge]
+    stores: list[HeatStore]
+    digesters: list[Digester]
+    switched: list[Switched]
     grid_offsets: tuple[int, int]  # W ms that the grid meter shows at the start
     trip_minutes: tuple[str, str] = ("07:30", "16:30")
     zone: str = "UTC"
     grid_present: bool = True
     grid_w: int = 0  # by the sign rule: negative = import
     segment: int = 0
+    heat_w: int = 0  # what the thermal stores take
     homes_w: int = 0  # sum of all meters' net and of PV on the bus
     pv_w: int = 0
     load_w: int = 0
@@ -111,6 +154,26 @@ class Village:
     next_event: int = 0
     sums: Sums = field(default_factory=Sums)
     days: DayBook = field(default_factory=DayBook)
+
+    @property
+    def genset(self) -> Genset | None:
+        """Returns the first genset."""
+        return next(iter(self.gensets), None)
+
+    @property
+    def water(self) -> Water:
+        """Returns the taps of the first tank."""
+        return self.plumbing.main
+
+    @property
+    def waters(self) -> list[Water]:
+        """Returns all taps, by tank."""
+        return list(self.plumbing.waters.values())
+
+    @property
+    def pump(self) -> Pump | None:
+        """Returns the first pump."""
+        return next(iter(self.plumbing.pumps), None)
 
     # -- time ------------------------------------------------------------------------------------------------
 
@@ -131,18 +194,21 @@ class Village:
         at = Instant(self.at)
         self.settle()
         if floor_to(at, DAY_MS) != self.days.start:
-            self.water.settle(self.at)
-            self.days.close(self.meters, self.water, floor_to(at, DAY_MS))
+            for water in self.waters:
+                water.settle(self.at)
+            self.days.close(self.meters, self.waters, floor_to(at, DAY_MS))
         row = self.profiles.values(at)
         for meter in self.meters:
-            meter.load_w = round(float(row[meter.column]))
+            meter.base_w = round(float(row[meter.column]))
+        self._switch()
         for plant in self.plants:
             value = float(row[plant.column])
             watts = value * plant.rated_w / 1000 if plant.per_kw else value
             plant.offered_w = 0 if plant.dead else min(round(watts), plant.rated_w)
-        if self.water_columns:
-            taps = row if self.water_profiles is self.profiles else self.water_profiles.values(at)
-            self.water.new_slot([round(float(taps[column])) for column in self.water_columns], self.at)
+        taps = row if self.water_profiles is self.profiles else self.water_profiles.values(at)
+        for water in self.waters:
+            if water.columns:
+                water.new_slot([round(float(taps[column])) for column in water.columns], self.at)
         self.next_slot = floor_to(at, SLOT_MS) + SLOT_MS
         self.refresh()
 
@@ -152,22 +218,40 @@ class Village:
         if self.battery is not None:
             self.battery.expire(now)
             pending.append(self.battery.lease_until)
-        if self.genset is not None:
-            self.genset.expire(now)
-            pending.append(self.genset.ready_at)
-        if self.pump is not None:
-            self.pump.expire(now)
-            pending.append(self.pump.lease_until)
+        for genset in self.gensets:
+            genset.expire(now)
+            pending.append(genset.ready_at)
+        for digester in self.digesters:
+            digester.expire(now)
+            pending.append(digester.next_feed)
+        for pump in self.plumbing.pumps:
+            pump.expire(now)
+            pending.append(pump.lease_until)
         if self.charger is not None:
             self.charger.expire(now)
             self._move_vehicle(self.charger)
             pending += [self.charger.lease_until, self.charger.next_move]
+        for store in self.stores:
+            store.expire(now)
+            pending += [store.lease_until, store.next_draw]
         for plant in self.plants:
             if now >= plant.lease_until:
                 plant.enabled, plant.lease_until = False, NEVER
             pending.append(plant.lease_until)
+        for load in self.switched:
+            load.expire(now)
+            pending.append(load.lease_until)
+        self._switch()
         self.next_event = min(pending)
         self.refresh()
+
+    def _switch(self) -> None:
+        """Adds what is on behind relays to what each home takes; the time until now is settled first."""
+        self.settle()
+        for meter in self.meters:
+            meter.load_w = meter.base_w
+        for load in self.switched:
+            self.meters[load.meter].load_w += load.power_w
 
     def _move_vehicle(self, charger: Charger) -> None:
         if self.at < charger.next_move:
@@ -246,98 +330,102 @@ class Village:
 
     def _step(self, end: int) -> None:
         duration = end - self.at
-        battery, genset, pump, charger = self.battery, self.genset, self.pump, self.charger
-        pump_w = pump.demand_w() if pump is not None and not self.water.full else 0
+        battery, charger = self.battery, self.charger
+        pump_w = self.plumbing.demand_w()
         vehicle_w = charger.demand_w(duration) if charger is not None else 0
         dock_w = 0
         for dock in self.docks:
             dock.power_w = dock.wanted_w
             dock_w += dock.wanted_w
-        genset_w = genset.offered_w if genset is not None else 0
+        for genset in self.gensets:
+            genset.power_w = genset.offered_w
+        self._heat(duration)
         if self.grid_present:
             if self.reduced:
                 self.refresh()
             battery_w = battery.within(battery.set_w or 0, duration) if battery is not None else 0
-            self.grid_w = -(self.homes_w + pump_w + vehicle_w + dock_w - genset_w + battery_w)
+            self.grid_w = -(self.homes_w + pump_w + vehicle_w + dock_w + self.heat_w - self.genset_w + battery_w)
         else:
-            pump_w, vehicle_w, dock_w, genset_w, battery_w = self._island(duration, pump_w, vehicle_w, dock_w, genset_w)
-        assert self.homes_w + pump_w + vehicle_w + dock_w - genset_w + battery_w + self.grid_w == 0, "bus not balanced"
-        sums = self.sums
-        if self.grid_w < 0:
-            sums.imported -= self.grid_w * duration
-        else:
-            sums.exported += self.grid_w * duration
-        extra = pump_w + vehicle_w + dock_w
-        if extra:
-            sums.load += extra * duration
+            pump_w, vehicle_w, dock_w, battery_w = self._island(duration, pump_w, vehicle_w, dock_w)
+        genset_w, extra = self.genset_w, pump_w + vehicle_w + dock_w + self.heat_w
+        assert self.homes_w + extra - genset_w + battery_w + self.grid_w == 0, "bus not balanced"
+        self.sums.add(duration, self.grid_w, extra, battery_w, genset_w)
         if battery is not None:
             battery.run(battery_w, duration)
-            if battery_w > 0:
-                sums.battery_in += battery_w * duration
-            else:
-                sums.battery_out -= battery_w * duration
-        if genset is not None:
-            sums.genset += genset_w * duration
-            genset.run(genset_w, duration)
+        for genset in self.gensets:
+            genset.run(duration)
+        for digester in self.digesters:
+            digester.run(duration)
         if charger is not None:
             charger.run(vehicle_w, dock_w, duration)
-        self._run_water(pump_w, duration)
+        self.plumbing.run(pump_w > 0, self.at, duration)
+        self._run_thermal(duration)
         self.at = end
 
-    def _run_water(self, pump_w: int, duration: int) -> None:
-        pump, inflow = self.pump, 0
-        if pump is not None:
-            pump.power_w = pump_w
-            pump.imported += pump_w * duration
-            pump.flowing = pump_w > 0 and not pump.dry
-            inflow = pump.flow if pump.flowing else 0
-        self.water.run(inflow, self.at, duration)
+    @property
+    def genset_w(self) -> int:
+        """Returns what all gensets make."""
+        return sum(genset.power_w for genset in self.gensets)
+
+    def _heat(self, duration: int, *, off: bool = False) -> None:
+        """Gives every thermal store what it takes for that long, or nothing."""
+        for store in self.stores:
+            store.power_w = 0 if off else store.demand_w(duration)
+        self.heat_w = sum(store.power_w for store in self.stores)
+
+    def _run_thermal(self, duration: int) -> None:
+        for store in self.stores:
+            store.run(store.power_w, duration)
+        for fridge in self.fridges:
+            fridge.run(duration, supplied=fridge.meter is None or self.meters[fridge.meter].connected)
 
     # -- island ------------------------------------------------------------------------------------------------
 
-    def _island(
-        self, duration: int, pump_w: int, vehicle_w: int, dock_w: int, genset_w: int
-    ) -> tuple[int, int, int, int, int]:
-        """Balances without the grid: battery, then genset, then shedding or curtailing.
+    def _island(self, duration: int, pump_w: int, vehicle_w: int, dock_w: int) -> tuple[int, int, int, int]:
+        """Balances without the grid: battery, then gensets, then shedding or curtailing.
 
-        Returns pump, vehicle, dock, genset and battery power as they then are [W].
+        Returns pump, vehicle, dock and battery power as they then are [W].
         """
         self.refresh()
         self.grid_w = 0
-        if self.battery is None and not (self.genset is not None and self.genset.running):
+        running = [genset for genset in self.gensets if genset.running]
+        battery = self.battery
+        if battery is None and not running:
+            self._heat(duration, off=True)
             self._black_out()
-            return 0, 0, 0, 0, 0
-        battery, genset = self.battery, self.genset
+            return 0, 0, 0, 0
         most = battery.within(battery.charge_w, duration) if battery is not None else 0
         least = battery.within(-battery.discharge_w, duration) if battery is not None else 0
 
         def missing() -> int:
             """Returns the W that nothing gives; negative = W that nothing takes."""
-            gap = self.homes_w + pump_w + vehicle_w + dock_w - genset_w
+            gap = self.homes_w + pump_w + vehicle_w + dock_w + self.heat_w - self.genset_w
             return gap + least if gap > -least else min(gap + most, 0)
 
-        if missing() > 0 and genset is not None and genset.running:
-            genset_w += min(missing(), genset.rated_w - genset_w)
+        for genset in running:
+            genset.power_w += min(max(missing(), 0), genset.rated_w - genset.power_w)
         if missing() > 0:
             vehicle_w -= min(missing(), vehicle_w)
         if missing() > 0:
             dock_w = 0
+            self._heat(duration, off=True)
             for dock in self.docks:
                 dock.power_w = 0
         self._shed(missing, critical=False)
         if missing() > 0:
             pump_w = 0
         self._shed(missing, critical=True)
-        if missing() < 0 and genset is not None and genset.running:
-            genset_w -= min(-missing(), max(0, genset_w - genset.minimum_w))
+        for genset in running:
+            genset.power_w -= min(max(-missing(), 0), max(0, genset.power_w - genset.minimum_w))
         if missing() < 0 and self.pv_w > 0:
             self._curtail(-missing())
-        if missing() < 0:
-            genset_w -= min(-missing(), genset_w)
-        if missing() > 0 and genset is not None and genset.running:
-            genset_w += missing()  # what curtailing took too much, rounded
+        for genset in running:
+            genset.power_w -= min(max(-missing(), 0), genset.power_w)
+        if missing() > 0 and running:
+            running[0].power_w += missing()  # what curtailing took too much, rounded
         assert missing() == 0, "the island does not balance"
-        return pump_w, vehicle_w, dock_w, genset_w, -(self.homes_w + pump_w + vehicle_w + dock_w - genset_w)
+        taken = self.homes_w + pump_w + vehicle_w + dock_w + self.heat_w
+        return pump_w, vehicle_w, dock_w, self.genset_w - taken
 
     def _black_out(self) -> None:
         """Nothing forms a grid: everything is off."""

@@ -1,4 +1,4 @@
-"""Well pump, tank and the households' taps. Volumes in mL/900000, because demand comes as mL per 15 min."""
+"""A tank with households' taps. Volumes in mL/900000, because demand comes as mL per 15 min."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from devices.clock import SLOT_MS
 from devices.model import DeviceSpec
-from firmware_sim.machines import DRY_PUMP_PERCENT, NEVER, rating, simulated
+from firmware_sim.machines import rating, simulated
 
 PER_ML: Final = SLOT_MS
 """One mL in this module's unit: mL per slot is then the flow per ms."""
@@ -21,50 +21,14 @@ def millilitres(volume: int) -> int:
 
 
 @dataclass(slots=True)
-class Pump:
-    """A pump behind a relay that drops when nobody has written for the keep-alive time."""
-
-    rated_w: int
-    flow: int  # per ms while it turns and the well has water
-    imported: int  # W ms
-    keep_alive_ms: int
-    on: bool = False
-    dry: bool = False
-    lease_until: int = NEVER
-    power_w: int = 0
-    flowing: bool = False
-
-    @classmethod
-    def of(cls, spec: DeviceSpec, offset: int, keep_alive_ms: int) -> Pump:
-        """Returns the pump of a site."""
-        flow = round(rating(spec, "flow_lpm", 60) * 1000) * MINUTES_PER_SLOT
-        return cls(round(rating(spec, "power_w", 1_500)), flow, offset, keep_alive_ms)
-
-    def switch(self, on: bool, now: int) -> None:
-        """Takes a relay command."""
-        self.on = on
-        self.lease_until = now + self.keep_alive_ms if on and self.keep_alive_ms else NEVER
-
-    def expire(self, now: int) -> None:
-        """Drops the relay when nobody has written."""
-        if now >= self.lease_until:
-            self.on, self.lease_until = False, NEVER
-
-    def demand_w(self) -> int:
-        """Returns what the motor would draw."""
-        if not self.on:
-            return 0
-        return self.rated_w * DRY_PUMP_PERCENT // 100 if self.dry else self.rated_w
-
-
-@dataclass(slots=True)
 class Water:
-    """The tank with one meter per channel; what it cannot serve is unserved."""
+    """A tank with one meter per channel; what it cannot serve is unserved."""
 
     capacity: int
     level: int
     names: tuple[str, ...]
     registers: list[int]
+    columns: tuple[int, ...] = ()  # of the profile, by channel; empty where it has none
     demand: list[int] = field(default_factory=list[int])  # per ms = mL in the slot
     served: list[int] = field(default_factory=list[int])  # per ms at present
     demanded: list[int] = field(default_factory=list[int])  # sums
@@ -78,14 +42,16 @@ class Water:
     full: bool = False
 
     @classmethod
-    def of(cls, tank: DeviceSpec | None, meters: DeviceSpec | None, start: int, offsets: Sequence[int]) -> Water:
-        """Returns the water side of a site; without a tank it has a small full one (all is served)."""
+    def of(
+        cls, tank: DeviceSpec | None, names: Sequence[str], columns: Sequence[int], start: int, offsets: Sequence[int]
+    ) -> Water:
+        """Returns the taps on one tank; without a tank they have a small full one (all is served)."""
         volume_l, level = (rating(tank, "volume_l", 10_000), simulated(tank, "level", 0.6)) if tank else (1e6, 1.0)
         capacity = round(volume_l * 1000) * PER_ML
-        names = meters.channels if meters else ()
         n = len(names)
         registers = [offset * PER_ML for offset in offsets[:n]]
-        water = cls(capacity, round(level * 1_000_000) * (capacity // 1_000_000), tuple(names), registers)
+        held = round(level * 1_000_000) * (capacity // 1_000_000)
+        water = cls(capacity, held, tuple(names), registers, tuple(columns))
         water.demand, water.served, water.demanded, water.delivered = [0] * n, [0] * n, [0] * n, [0] * n
         water.since = start
         return water

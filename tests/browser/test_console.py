@@ -16,7 +16,19 @@ from tests.controller.console.village import Village, watts
 pytestmark = [pytest.mark.browser, pytest.mark.needs("chromium")]
 FLAGS = [f"--{flag}" for flag in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run")]
 FLAGS += [f"--disable-{part}" for part in ("background-networking", "component-update", "sync")]
-PAGES = ("/", "/plan", "/ledger", "/ledger/entry/3", "/home", "/home/home-07", "/devices/battery-1", "/login")
+PAGES = (
+    "/",
+    "/plan",
+    "/ledger",
+    "/ledger/entry/3",
+    "/home",
+    "/home/home-07",
+    "/devices/battery-1",
+    "/devices/battery-1/day",
+    "/storm",
+    "/charter",
+    "/login",
+)
 REFUSED = "status of 422"  # a form that is sent back with its problems
 
 

@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from controller.ledger.entries import derived_id
+from controller.money.desk import Asked
+from controller.shell.bill_export import export_bill
+from controller.shell.books import Books
+from devices.clock import DAY_MS, Instant
 from tests.browser.test_console import FLAGS
+from tests.controller.shell.test_books import live
+from tests.ledger_village import Village, rules
 from tests.verifier import villages
 from verifier.atoll_verify import judge
 
@@ -54,6 +61,31 @@ def test_it_is_one_file_that_asks_nobody() -> None:
 @pytest.mark.parametrize("path", sorted(villages.GOLDEN.glob("*.json")), ids=lambda path: path.stem)
 def test_golden_bundles_have_the_same_reports(page: Page, path: Path) -> None:
     assert judged(page, [path.read_bytes()]) == [json.loads(path.with_suffix(".report").read_text())]
+
+
+def test_bundles_of_a_sealed_ledger_with_a_second_log_key_have_the_same_reports(page: Page, tmp_path: Path) -> None:
+    """What a hub of today writes: bodies sealed per member, heads cosigned with ML-DSA-44, a handed-over log key."""
+    path, village, own = tmp_path / "ledger.db", Village(villages.START, 2), rules(2, key=None)
+    noon, end = Instant(villages.START + DAY_MS // 2), Instant(villages.START + DAY_MS + DAY_MS // 2)
+    books = Books.open(path, own)
+    live(books, village.until(noon), noon)
+    asked = Asked(derived_id(noon, "rotate"), "ana", noon)
+    assert books.till.ask(asked, {"do": "rotate-log-key", "reason": "every year"}).accepted
+    live(books, village.until(Instant(villages.START + DAY_MS)), end)
+    books.close(end)
+    good = export_bill(path, "home-01", "2026-06-01")
+    document = json.loads(good)
+    bill = next(entry for entry in document["entries"] if '"kind":"bill"' in entry["document"])
+    assert "opened" in bill
+    bill["opened"] = bill["opened"].replace('"amount":"', '"amount":"1', 1)
+    stripped = json.loads(good)
+    text, _, lines = stripped["checkpoint"].partition("\n\n")
+    stripped["checkpoint"] = f"{text}\n\n{lines.splitlines()[0]}\n"  # the log's second signature is taken away
+    bundles = [good, villages.resealed(document), villages.resealed(stripped)]
+    found = judged(page, bundles)
+    assert found == [judge(one) for one in bundles]
+    assert [one["verdict"] for one in found] == ["ok", "differs", "differs"]
+    assert ["cosigned", "by the log itself (ML-DSA-44)"] in found[0]["lines"]
 
 
 def test_altered_bundles_have_the_same_reports(page: Page) -> None:

@@ -12,7 +12,7 @@ from devices.clock import Instant, parse_iso
 from devices.model import DeviceId, Quality, Readings
 
 NOW = parse_iso("2026-06-03T07:40:00Z")
-VILLAGE = Path(__file__).parents[2] / "examples" / "village" / "site.toml"
+VILLAGE = Path(__file__).parents[1] / "village.toml"
 
 CALM: Mapping[str, Mapping[str, float]] = {
     "grid-1": {"W": -4_000.0, "V": 230.0, "hz": 50.0},
@@ -20,10 +20,13 @@ CALM: Mapping[str, Mapping[str, float]] = {
     "genset-1": {"W": 0.0, "running": 0.0, "fuel": 0.8},
     "pump-1": {"W": 0.0, "on": 0.0, "flow_lpm": 0.0},
     "tank-1": {"level": 0.7},
+    "washer-1": {"on": 0.0},
+    "boiler-1": {"W": 0.0, "celsius": 55.0},
     "charger-1": {"W": 0.0, "soc": 0.5, "connected": 1.0},
     **{f"pv-{number}": {"W": -2_000.0, "limit": 1.0} for number in ("02", "03", "04", "06", "07", "10", "11")},
     **{f"home-{number:02d}": {"W": 1_000.0} for number in range(1, 14)},
     "clinic": {"W": 900.0},
+    "fridge-1": {"celsius": 5.0, "W": 14.0},
     "water-1": {"home-01.water_ml": 12_000.0},
 }
 

@@ -34,6 +34,9 @@ def test_comments_and_order_do_not_change_the_proposal() -> None:
 
 EVERY = 'days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]'
 CASES = [
+    ('key = "proportional"', 'key = "own-key"\nslots = [{}]', Kind.LAB_ONLY, "sharing"),
+    ('rule = "flat"\nlocal_price = 140000', 'rule = "shapley"\nsamples = 2\nseed = 1', Kind.LAB_ONLY, "price"),
+    ('owner = "community"', 'owner = "depositor"', Kind.UNREACHABLE, "storage.owner"),
     ("local_price = 140000", "local_price = 220000", Kind.CONTRADICTION, "price.local_price"),
     ("local_price = 140000", "local_price = 40000", Kind.CONTRADICTION, "price.local_price"),
     ('to = "06:00"', 'to = "07:00"', Kind.CONTRADICTION, "band[1]"),

@@ -9,15 +9,19 @@ import pytest
 
 from controller import hub as core
 from controller.commands import AcknowledgeAlarm, Actor, HoldDevice, ReleaseDevice, Role, command_id
-from controller.history import SLOTS_MAX, History
-from devices.clock import SLOT_MS, ClockQuality, Instant
+from controller.history import KEEP_DAYS, History, genset_key
+from devices.clock import HOUR_MS, MINUTE_MS, SLOT_MS, ClockQuality, Instant
 from devices.events import Incoming, LinkDown, LinkUp, Tick
 from devices.model import Commodity, DeviceId, IntervalRecord, Message, RecordQuality, Setpoint, UsagePointId
 from devices.outbox import encode_batch
 from devices.sparkplug import EdgeSession, HostOnline, RebirthRequested, SetpointReceived
 from devices.sparkplug_codec import DataType, Metric
 from optimizer.answer import Cause, Failed
+from optimizer.plan import Plan
+from optimizer.problem import Stop
+from optimizer.solve import solve
 from tests.controller.scene import CALM, NOW, readings, village
+from tests.optimizer.problems import village as village_day
 
 SITE = village()
 OPERATOR = Actor("ana", Role.OPERATOR, "console")
@@ -103,10 +107,21 @@ def test_readings_become_setpoints_with_epoch_lifetime_and_reason(place: Village
     battery = next(setpoint for setpoint in sent if setpoint.device == "battery-1")
     assert battery.value == -10_000
     assert battery.epoch == 7
-    assert battery.valid_ms == 60_000
+    assert battery.valid_ms == 58_000, "with the write, lapsed within 60 s of the hub's death"
     assert battery.fallback == 0.0
     assert "follow" in battery.reason
     assert len({setpoint.sequence for setpoint in sent}) == len(sent)
+
+
+def test_what_a_device_is_told_is_kept_when_it_changes_and_now_and_then(place: Village) -> None:
+    def kept(effects: list[core.Effect]) -> list[tuple[float | None, ...]]:
+        stored = [one.readings for one in effects if isinstance(one, core.Store)]
+        return [r.values for r in stored if r.device == "battery-1" and r.points == ("told",)]
+
+    first = kept(place.step(Tick()))
+    assert len(first) == 1
+    assert kept(place.pass_ms(60_000)) == [], "renewed, but unchanged"
+    assert kept(place.pass_ms(300_000)) == first
 
 
 def test_an_unchanged_setpoint_is_renewed_at_a_third_of_its_life(place: Village) -> None:
@@ -269,6 +284,22 @@ def test_a_plan_is_asked_for_once_and_a_failure_leaves_the_rules(place: Village)
     assert len(again) == 1
 
 
+def test_a_whole_search_comes_every_hour_after_failures_and_events(place: Village) -> None:
+    planning, now = place.hub.planning, place.hub.planning.next_at
+    plan = solve(village_day(), Stop(seconds=None), 1)
+    assert isinstance(plan, Plan)
+    start = plan.start
+    assert not planning.warm(start)  # nothing to keep yet
+    planning.plan, planning.made_at, planning.searched_at = plan, start, start
+    assert planning.warm(Instant(start + 5 * MINUTE_MS))
+    assert not planning.warm(Instant(start + HOUR_MS))
+    planning.failures = 1
+    assert not planning.warm(Instant(start + 5 * MINUTE_MS))
+    planning.failures = 0
+    planning.hasten("the outside is gone", now, 0)
+    assert not planning.warm(Instant(start + 5 * MINUTE_MS))
+
+
 def test_nothing_is_sent_while_the_link_is_down(place: Village) -> None:
     place.report()
     place.step(LinkDown("broker gone"))
@@ -289,21 +320,27 @@ def test_a_gateway_speaks_only_for_its_own_devices(place: Village) -> None:
     assert place.hub.host.counters["foreign_device"] == 5  # two births, their values, one message
 
 
-def test_history_is_bounded_whatever_comes(place: Village) -> None:
-    def record(start: int, point: str = "home-01") -> IntervalRecord:
+def test_history_is_bounded_whatever_comes() -> None:
+    def record(start: int, point: str = "genset-1", wh: int = 250) -> IntervalRecord:
         return IntervalRecord(
-            UsagePointId(point), Commodity.ENERGY, 1, 1, Instant(start), Instant(start + SLOT_MS), 0, 250, 0, 0
+            UsagePointId(point), Commodity.ENERGY, 1, 1, Instant(start), Instant(start + SLOT_MS), 0, 0, 0, wh
         )
+
+    def made(at: int) -> float | None:
+        return history.value(genset_key("genset-1"), Instant(at))
 
     slot = NOW - NOW % SLOT_MS - SLOT_MS
     history = History(SITE)
-    history.add([record(slot), record(2**61), record(slot + 1), record(0), record(slot, "nobody")], NOW)
-    assert history._slots.keys() == {slot}  # pyright: ignore[reportPrivateUsage]
-    later = Instant(NOW + 40 * 86_400_000)
-    history.add([record(at) for at in range(slot, later, SLOT_MS)], NOW)
-    for at in range(slot, later, SLOT_MS):
-        history.add([record(at)], Instant(at + SLOT_MS))
-    assert len(history._slots) <= SLOTS_MAX + 1  # pyright: ignore[reportPrivateUsage]
+    refused = [record(2**61), record(slot + 1), record(0), record(slot, "nobody"), record(slot - SLOT_MS, wh=2**61)]
+    history.add([record(slot), *refused, record(slot)], NOW)
+    assert [value for value in history.series(genset_key("genset-1"), NOW, KEEP_DAYS) if value is not None] == [250.0]
+    later = Instant(NOW + (KEEP_DAYS + 20) * 86_400_000)
+    for at in range(slot + SLOT_MS, later, SLOT_MS):
+        history.add([record(at, wh=at % 97)], Instant(at + SLOT_MS))
+    assert made(slot) is None  # its place was taken
+    kept = history.column(genset_key("genset-1"), Instant(later - later % SLOT_MS), KEEP_DAYS)
+    last = range(later - later % SLOT_MS - KEEP_DAYS * 86_400_000, later - SLOT_MS, SLOT_MS)
+    assert kept.tolist()[:-1] == [at % 97 for at in last][: len(kept) - 1]
 
 
 def test_a_lost_answer_of_the_planner_is_a_failure_not_the_end(place: Village) -> None:

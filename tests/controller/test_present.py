@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from controller import hub as core
-from controller.commands import Actor, HoldDevice, Role, command_id
+from controller.commands import Actor, HoldDevice, command_id
+from controller.commands import Role as Rights
 from controller.console.outlook import direction
 from controller.console.words import brief
-from controller.plans import build_problem, forecast
+from controller.plan_forecast import forecast
+from controller.plan_problem import build_problem
 from controller.present import Surroundings, next_actions, now_view
+from controller.step_words import shown
 from devices.clock import MINUTE_MS, Instant
 from devices.events import Tick
 from devices.model import DeviceId
-from optimizer.plan import Mode, Plan, Reason, StorageStep, UnitStep
+from optimizer.plan import AssetKind, Mode, Plan, Reason, Role, StorageStep, UnitStep
 from optimizer.problem import AssetId
 from tests.controller.scene import NOW, readings, snapshot, village
 
@@ -57,10 +62,30 @@ def test_the_next_steps_name_things_as_people_do() -> None:
     assert said == {"Battery: hold", "Irrigation (robot-1) starts", "Well pump stops"}
 
 
+@pytest.mark.parametrize(
+    ("mode", "watts", "said"),
+    [
+        (Mode.FOLLOW, 300, (Mode.FOLLOW, "charge from surplus")),
+        (Mode.FOLLOW, 0, (Mode.HOLD, "no charging")),
+        (Mode.FOLLOW, -300, (Mode.DISCHARGE, "give to the village")),
+        (Mode.CHARGE, 300, (Mode.CHARGE, "charge")),
+        (Mode.HOLD, 0, (Mode.HOLD, "no charging")),
+    ],
+)
+def test_a_vehicle_charges_or_does_not_where_a_battery_follows_the_meter(
+    mode: Mode, watts: int, said: tuple[Mode, str]
+) -> None:
+    step = StorageStep(mode, 900, watts, 0.5, Reason("x"))
+    assert shown(Role(AssetKind.VEHICLE), step) == said
+    assert shown(Role(AssetKind.BATTERY), step)[0] is mode
+    out = replace(step, away=True, reason=Reason("away: round of 2 stops: school, clinic"))
+    assert shown(Role(AssetKind.VEHICLE), out) == ("away", "away: round of 2 stops: school, clinic")
+
+
 def test_a_hold_is_told_in_the_villages_own_time() -> None:
     hub = hub_with(0.7)
     until = Instant(NOW + 10 * MINUTE_MS)
-    ana = Actor("ana", Role.OPERATOR, "cli")
+    ana = Actor("ana", Rights.OPERATOR, "cli")
     command = HoldDevice(command_id(NOW, 1), ana, DeviceId("pump-1"), 0.0, until, "tap")
     hub, effects = core.step(hub, core.Commanded(command), NOW)
     reply = next(effect for effect in effects if isinstance(effect, core.Reply))

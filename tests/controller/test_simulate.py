@@ -19,7 +19,7 @@ from controller.shell.simulation import Simulation, SimulationOptions, report_of
 from controller.simulate import Happening
 from devices.clock import DAY_MS, HOUR_MS, MINUTE_MS, Instant
 
-SITE = Path(__file__).parents[2] / "examples" / "village" / "site.toml"
+SITE = Path(__file__).parents[1] / "village.toml"
 START = start_of(load_site(SITE))
 
 
@@ -51,14 +51,24 @@ def at(hours: float, name: str, **arguments: str | float) -> Happening:
 
 
 def test_a_day_with_plans_is_sound() -> None:
-    report = lived(SimulationOptions(seed=7, replan_ms=HOUR_MS), 1.0)
+    report = lived(SimulationOptions(seed=7, replan_ms=HOUR_MS), 1.02)
 
     assert report.sound
     assert report.records_sent == report.records_committed > 3_000
+    (day,) = report.plan_days
+    worth = [float(str(day[name])) for name in ("hindsight", "plan", "rules", "metered")]
+    assert worth[0] <= min(worth[1:3]) + 0.05, "nobody beats perfect foresight in the same model"
+    assert worth[1] < worth[2], "the plan was worth its trouble"
+    assert abs(worth[3] - worth[1]) < 0.15 * abs(worth[1]), "the model tells what the meters tell"
+    assert {row["series"] for row in report.forecast_scores} == {"load", "pv", "water"}
     assert (report.records_lost, report.imbalance, report.ledger_ok) == (0, 0, True)
     assert report.lifeline_missed == 0
-    assert report.plans_used == 24
+    assert report.plan_failures == {}
+    by_the_clock = report.plan_causes["the time has come"] + report.plan_causes["the first plan"]
+    assert 24 <= by_the_clock <= 25, "an event in the minute of a full hour names the plan of that hour"
+    assert report.plans_used > by_the_clock, "a vehicle comes and goes: that is planned for at once"
     assert report.missions["done"] == 2
+    assert report.deliveries == {"sent": 6, "running": 6, "done": 6}
     assert report.alarms == {}
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from devices.bus import BusAnswer, BusRead, BusWrite, BusWritten
 from devices.clock import Instant
-from devices.drivers import SUNSPEC_CHAINS, sunspec_values
 from devices.events import Incoming, LinkUp, Tick
 from devices.gateway import (
     Effect,
@@ -21,15 +20,18 @@ from devices.gateway import (
     Send,
     StoreEpoch,
     StoreRecords,
+    StoreSequence,
     step,
 )
-from devices.model import BusFault, DeviceId, DeviceKind, DeviceSpec, IntervalRecord, Message, Setpoint
-from devices.outbox import Ack, decode_batch, encode_acks
+from devices.gateway_events import FetchRecords, RecordsFetched
+from devices.model import BusFault, DeviceId, DeviceKind, DeviceSpec, IntervalRecord, Message, Setpoint, UsagePointId
+from devices.outbox import Ack, Waiting, decode_batch, encode_acks
 from devices.profile import encode_point, load_profile, points_of
 from devices.records import MeterMark
 from devices.sparkplug_codec import RECORDS_ACK, SETPOINT_SUFFIX, DataType, Metric, decode, encode_command
 from devices.sparkplug_edge import encode_setpoint
 from devices.sunspec import encode_chain
+from devices.sunspec_points import SUNSPEC_CHAINS, sunspec_values
 
 ENDPOINT = "127.0.0.1:5020"
 T0 = Instant(1_780_272_000_000)  # a slot boundary
@@ -155,13 +157,18 @@ class Bench:
         self.epoch = 0
         self.reads = 0
         self.sequence = 0
+        self.told_sequence = -1
         self.gateway = Gateway(self.config, self.now)
         if linked:
             self.step(LinkUp())
 
     def restart(self) -> None:
         """The process is gone and back; memory is lost, the disk is not."""
-        saved = Saved(tuple(self.disk.values()), tuple(self.marks.values()), self.epoch)
+        pages: dict[tuple[str, int], list[int]] = {}
+        for point, epoch, page in self.disk:
+            pages.setdefault((point, epoch), []).append(page)
+        waiting = tuple(Waiting(UsagePointId(p), e, min(known), max(known)) for (p, e), known in pages.items())
+        saved = Saved(waiting, tuple(self.marks.values()), self.epoch, sequence=self.told_sequence)
         self.gateway = Gateway(self.config, self.now, saved)
         self.step(LinkUp())
 
@@ -190,6 +197,15 @@ class Bench:
                 self.disk |= {(r.usage_point, r.meter_epoch, r.page): r for r in records}
                 self.marks |= {m.usage_point: m for m in marks}
                 return [RecordsStored(records)]
+            case FetchRecords(fetches):
+                found = [
+                    record
+                    for one in fetches
+                    for record in sorted(self.disk.values(), key=lambda r: r.page)
+                    if (record.usage_point, record.meter_epoch) == (one.usage_point, one.meter_epoch)
+                    and one.after < record.page <= one.after + one.count
+                ]
+                return [RecordsFetched(fetches, tuple(found))]
             case ForgetRecords(acks):
                 for ack in acks:
                     self.disk = {
@@ -199,6 +215,8 @@ class Bench:
                     }
             case StoreEpoch(epoch):
                 self.epoch = epoch
+            case StoreSequence(_, sequence):
+                self.told_sequence = sequence
         return []
 
     def run(self, duration_ms: int, each_ms: int | None = None) -> None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.interlocks import Guarded, guard
-from devices.model import DeviceId, DeviceSpec
+from devices.model import DeviceId, DeviceKind, DeviceSpec
 from tests.devices.gateway_bench import BATTERY, CHARGER, GENSET, PUMP, PV
+
+HOT = {"power_w_max": 2000.0, "low_c": 42.0, "high_c": 65.0, "cold": 0.0}
+COLD = {"power_w_max": 900.0, "low_c": 1.0, "high_c": 6.0, "cold": 1.0}
+BOILER = dataclasses.replace(CHARGER, id=DeviceId("boiler-1"), kind=DeviceKind.THERMAL, ratings=HOT)
+COLD_ROOM = dataclasses.replace(BOILER, id=DeviceId("cold-1"), ratings=COLD)
 
 Readings = dict[tuple[str, str], float]
 
@@ -55,6 +61,11 @@ def guarded(spec: DeviceSpec) -> Guarded:
         (CHARGER, 7000, {"connected": 1}, 7000, ()),
         (CHARGER, 70_000, {"connected": 0}, 11_000, ("rating",)),
         (CHARGER, 7000, {}, 0, ("charger-state-unknown",)),
+        (BOILER, 3000, {"celsius": 60.0}, 2000, ("rating",)),
+        (BOILER, 2000, {"celsius": 65.0}, 0, ("thermal-full",)),
+        (BOILER, 2000, {}, 0, ("thermal-unknown",)),
+        (COLD_ROOM, 900, {"celsius": 3.0}, 900, ()),
+        (COLD_ROOM, 900, {"celsius": 1.0}, 0, ("thermal-full",)),
     ],
 )
 def test_table(spec: DeviceSpec, wish: float, seen: dict[str, float], value: float, rules: tuple[str, ...]) -> None:
@@ -92,6 +103,19 @@ def test_pump_without_a_flow_reading_counts_as_dry() -> None:
     lock = guarded(PUMP)
     at(lock, 0, on=1, flow_lpm=90)
     assert at(lock, 20_000, on=1) == (0, ("pump-no-flow",))
+
+
+def test_a_pump_that_has_no_flow_reading_at_all_is_not_taken_for_dry() -> None:
+    lock = guarded(PUMP)
+    lock.shows_flow = False
+    at(lock, 0, on=1)
+    assert at(lock, 20_000, on=1) == (1, ())
+
+
+def test_a_plant_in_batches_fills_and_flushes_without_being_taken_for_dry() -> None:
+    lock = guarded(replace(PUMP, ratings={**PUMP.ratings, "batch": 1.0}))
+    at(lock, 0, on=1, flow_lpm=0)
+    assert at(lock, 900_000, on=1, flow_lpm=0) == (1, ())
 
 
 def test_a_stop_that_is_read_half_way_is_no_dry_run() -> None:

@@ -20,6 +20,7 @@ from devices.outbox import (
     Ack,
     BadPayload,
     Outbox,
+    Waiting,
     decode_acks,
     decode_batch,
     encode_acks,
@@ -209,3 +210,108 @@ def test_nothing_is_lost_on_a_bad_line(events: list[str]) -> None:
         box.acknowledge([Ack(HOME, 1, max(committed))], elapsed)
     assert len(box) == 0
     assert committed == set(range(1, page + 1))
+
+
+@pytest.mark.parametrize("row", ['["Home 1",1,1]', '["home-01",-1,1]', '["home-01",1,true]', '["home-01",1.5,1]'])
+def test_an_acknowledgement_that_names_no_page_is_refused(row: str) -> None:
+    from devices.outbox import BadPayload, decode_acks
+
+    with pytest.raises(BadPayload, match="no acknowledgement"):
+        decode_acks(f"[1,[{row}]]".encode())
+
+
+def fetch(box: Outbox, elapsed: int, kept: range = range(1, 10_000)) -> int:
+    """Brings what is wanted from a disk that has these pages of every meter; returns how many."""
+    wanted = box.wanted()
+    found = [
+        record(page, one.usage_point, one.meter_epoch)
+        for one in wanted
+        for page in range(one.after + 1, one.after + 1 + one.count)
+        if page in kept
+    ]
+    assert box.wanted() == [], "once is enough"
+    box.fetched(wanted, found, elapsed)
+    return len(found)
+
+
+def test_after_a_restart_nothing_is_in_memory_until_it_is_wanted() -> None:
+    box = Outbox(held_max=20)
+    box.resume([], 0)
+    assert box.next_deadline() is None
+    box.resume([Waiting(HOME, 1, 5, 104), Waiting(UsagePointId("home-02"), 1, 1, 3)], 0)
+    assert (len(box), box.held) == (103, 0)
+    assert box.due(0) == []
+    assert fetch(box, 0, range(1, 105)) == 10 + 3
+    assert [r.page for batch in box.due(0) for r in batch] == [*range(5, 15), 1, 2, 3]
+    assert fetch(box, 0) == 0, "enough is there"
+    box.acknowledge([Ack(HOME, 1, 9)], 1)
+    assert fetch(box, 1) == 0
+    box.acknowledge([Ack(HOME, 1, 60)], 2)
+    assert (len(box), box.held) == (44 + 3, 3), "what was acknowledged is not read any more"
+    fetch(box, 3)
+    assert [r.page for batch in box.due(3) for r in batch] == [*range(61, 71)]
+
+
+def test_a_month_of_records_holds_only_a_little_in_memory_and_all_of_it_is_sent() -> None:
+    box, elapsed, seen = Outbox(held_max=200), 0, set[int]()
+    for page in range(1, 2_001):
+        box.add([record(page)], elapsed)
+    assert (len(box), box.held) == (2_000, 200)
+    while len(box):
+        elapsed += LINGER_MS
+        seen |= {r.page for batch in box.due(elapsed) for r in batch}
+        if seen:
+            box.acknowledge([Ack(HOME, 1, max(seen))], elapsed)
+        fetch(box, elapsed)
+        assert box.held <= 200
+    assert seen == set(range(1, 2_001))
+
+
+def test_what_is_acknowledged_while_it_is_fetched_is_not_sent_again() -> None:
+    box = Outbox()
+    box.resume([Waiting(HOME, 1, 1, 9), Waiting(UsagePointId("home-02"), 1, 1, 2)], 0)
+    wanted = box.wanted()
+    box.acknowledge([Ack(HOME, 1, 4), Ack(UsagePointId("home-02"), 1, 2)], 0)
+    rows = [record(page) for page in range(1, 10)] + [record(page, "home-02") for page in (1, 2)]
+    box.fetched(wanted, rows, 0)
+    assert (len(box), box.held) == (5, 5)
+    assert fetch(box, 0) == 0
+    assert [r.page for batch in box.due(0) for r in batch] == [5, 6, 7, 8, 9]
+
+
+def test_a_disk_that_has_less_than_it_said_ends_the_wait() -> None:
+    box = Outbox()
+    box.resume([Waiting(HOME, 1, 1, 50)], 0)
+    assert fetch(box, 0, range(0)) == 0
+    assert len(box) == 0
+    assert box.wanted() == []
+    box = outbox(record(1))
+    box.resume([Waiting(UsagePointId("home-02"), 1, 1, 5)], 0)
+    assert fetch(box, 0, range(0)) == 0
+    assert len(box) == 1, "only that meter's"
+    box = Outbox(held_max=4)
+    box.add([record(page) for page in range(1, 6)], -LINGER_MS)
+    box.acknowledge([Ack(HOME, 1, 3)], 0)
+    assert fetch(box, 0, range(0)) == 0
+    assert [r.page for batch in box.due(0) for r in batch] == [4]
+    assert len(box) == 1
+
+
+def test_a_hub_that_knows_less_than_it_acknowledged_is_told_the_gap_once() -> None:
+    """Pages 1 to 4 were acknowledged and forgotten; then a hub from an older backup acknowledges page 2."""
+    outbox = Outbox()
+    outbox.add([record(page) for page in range(1, 7)], 0)
+    outbox.due(LINGER_MS)
+    outbox.acknowledge([Ack(HOME, 1, 4)], LINGER_MS)
+    assert outbox.gaps([Ack(HOME, 1, 4)]) == []
+    assert outbox.gaps([Ack(UsagePointId("home-02"), 1, 1)]) == []
+    found = outbox.gaps([Ack(HOME, 1, 2)])
+    assert [(gap.usage_point, gap.meter_epoch, gap.first, gap.last) for gap in found] == [(HOME, 1, 3, 4)]
+    assert outbox.gaps([Ack(HOME, 1, 2)]) == [], "asking again would not bring what is not kept"
+    outbox.put_back([], LINGER_MS)
+    outbox.put_back(found, LINGER_MS)
+    fetch(outbox, LINGER_MS)
+    sent = [one.page for batch in outbox.due(LINGER_MS + RESEND_MS) for one in batch]
+    assert sent == [3, 4, 5, 6]
+    outbox.acknowledge([Ack(HOME, 1, 6)], LINGER_MS + RESEND_MS)
+    assert len(outbox) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import devices
+from devices.bus import BusRead
+from devices.clock import Instant
 from devices.drivers import Unwritable
+from devices.model import DeviceId, DeviceKind, DeviceSpec, Readings
+from devices.poll import Unit
 from devices.profile import (
     BadProfile,
     ProfileDriver,
@@ -20,6 +25,7 @@ from devices.profile import (
     points_of,
     profile_names,
 )
+from devices.profile_levels import Standing, standing
 from devices.registers import READ_MAX
 
 FOLDER = Path(devices.__file__).parent / "profiles"
@@ -212,7 +218,6 @@ def test_a_bad_profile_lists_everything_that_is_wrong() -> None:
 VARIANTS = """
 title = "t"
 source = "s"
-level = "gold"
 [point.W]
 address = 3
 type = "uint16"
@@ -232,11 +237,71 @@ point.W = { scale = -100 }
 
 def test_a_variant_overrides_single_keys_and_drops_points() -> None:
     base, high = parse_profile("x", VARIANTS), parse_profile("x", VARIANTS, "hv")
-    assert (base.name, high.name, base.variants, high.level) == ("x", "x.hv", ("hv",), "gold")
+    assert (base.name, high.name, base.variants) == ("x", "x.hv", ("hv",))
     assert [point.name for point in high.points] == ["W"]
     assert point_of(high, "W").address == 3
     assert not high.writes
     assert ProfileDriver(high).blocks[0].decode((1, 2, 3)) == [-600]
+
+
+SCALED = """title = "t"
+source = "s"
+base = 1
+[point.W]
+address = 10
+type = "int16"
+scale = 1000
+scale_at = 300
+[point.import_wh]
+address = 20
+type = "uint32"
+scale_at = 302
+[point.hz]
+address = 22
+scale = 0.01
+"""
+
+
+def test_scale_registers_are_read_first_and_count_with_the_values_of_the_same_poll() -> None:
+    made = ProfileDriver(parse_profile("t", SCALED))
+    assert [(b.address, b.count, b.points, b.scaled) for b in made.blocks] == [
+        (299, 3, (), False),
+        (21, 1, ("hz",), False),
+        (9, 1, ("W",), True),
+        (19, 2, ("import_wh",), True),
+    ]
+    unit = Unit(DeviceSpec(DeviceId("m"), DeviceKind.METER, "profile:eastron_sdm120", "g"))
+    unit._compile(made)
+    for scales, expected in (((1, 0, 0xFFFF), (50.0, 70_000.0, 6554)), ((0, 0, 0x8000), (50.0, 7000.0, None))):
+        answers = [scales, (5000,), (7,), (1, 0)]
+        step = unit.begin(0)
+        for answer in answers:
+            assert isinstance(step, BusRead)
+            step = unit.answer(step.request, answer, Instant(0), 0, 1000)
+        assert isinstance(step, Readings)
+        assert step.values == expected
+    assert made.rollover("W", [(1, 0, 0xFFFF)]) == 327_680_000
+    assert made.rollover("import_wh", [(1, 0, 0xFFFF)]) == round(0.1 * 2**32)
+    assert made.rollover("import_wh", [None]) == 0, "unknown: no roll-over is assumed"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("scale_at = 302", "scale_at = 502", "scale_at is 299 to 501: more than 125 registers"),
+        ("address = 10\n", "address = 10\nfunction = 4\n", "scale_at is used with two read functions"),
+    ],
+)
+def test_scale_registers_that_no_one_request_reads_are_a_fault(old: str, new: str, expected: str) -> None:
+    with pytest.raises(BadProfile, match=expected):
+        parse_profile("t", SCALED.replace(old, new))
+
+
+def test_an_unread_scale_register_makes_its_points_bad_and_no_others() -> None:
+    made = ProfileDriver(parse_profile("t", SCALED))
+    _, hz, power, _ = made.blocks
+    assert hz.decode((5000,), None) == [50.0]
+    assert power.decode((7,), None) == [None]
 
 
 def test_a_sum_and_a_mask_read_back_and_a_sum_without_one_part_is_no_number() -> None:
@@ -251,11 +316,14 @@ def test_a_sum_and_a_mask_read_back_and_a_sum_without_one_part_is_no_number() ->
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ('level = "gold"', 'level = "lead"', "level is 'lead', must be one of bronze, silver, gold"),
+        ('source = "s"', 'source = "s"\nlevel = "gold"', "unknown key 'level'"),
         ('drop = ["state"]', 'drop = ["stat"]', "profile x.hv: drop: 'stat' is no point"),
         ("point.W = { scale = -100 }", "point.W = { scal = -100 }", "profile x.hv: [point.W]: unknown key 'scal'"),
         ("mask = 6", 'mask = 6\ntype = "int16"', "mask does not go with type int16"),
         ("sum = 3", "sum = 9", "sum is 9, must be 1 to 8"),
+        ("sum = 3", "sum = 3\nscale_at = 70000", "scale_at is 70000, must be 0 to 65535"),
+        ("mask = 6", "mask = 6\nscale_at = 7", "scale_at does not go with offset or mask"),
+        ('type = "uint16"\nsum = 3', 'type = "float32"\nscale_at = 7', "scale_at does not go with type float32"),
     ],
 )
 def test_faults_of_variants_and_new_keys_are_named(old: str, new: str, expected: str) -> None:
@@ -263,6 +331,55 @@ def test_faults_of_variants_and_new_keys_are_named(old: str, new: str, expected:
         parse_profile("x", VARIANTS.replace(old, new))
     (problem,) = caught.value.problems
     assert expected in problem
+
+
+FRAMED = """title = "t"
+source = "s"
+function = 4
+[point]
+V = { address = 0, type = "float32" }
+[[golden]]
+source = "manual, p. 1"
+request = "01 04 0000 0002 71CB"
+response = "01 04 04 4366 3334 1B38"
+reads = { V = 230.2 }
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("71CB", "71CC", "request has a wrong CRC, 71 cc"),
+        ("1B38", "1B", "response has a wrong CRC"),
+        ("01 04 0000", "01 04 000g", "request is not hexadecimal"),
+        ("{ V = 230.2 }", "{ W = 230.2 }", "reads names 'W': there are V"),
+        ("{ V = 230.2 }", '{ V = "230" }', "reads V is '230', must be a number"),
+        ("reads = ", "writes = ", "writes names 'V': there are none"),
+        ("reads = { V = 230.2 }", "", "has either reads or writes"),
+        ('source = "manual, p. 1"\n', "", "source is missing"),
+        ('"01 04 04 4366 3334 1B38"', '"01 04 0000 0002 71CB"', "response is no answer to the request"),
+        ('"01 04 0000 0002 71CB"', '"01 05 0000 FF00 8C3A"', "request has function 5, which does not read"),
+        ("[[golden]]", "[golden]", "must be of type list"),
+    ],
+)
+def test_golden_frames_that_prove_nothing_are_faults(old: str, new: str, expected: str) -> None:
+    assert len(parse_profile("x", FRAMED).golden) == 1
+    with pytest.raises(BadProfile, match=expected):
+        parse_profile("x", FRAMED.replace(old, new))
+
+
+def test_levels_are_what_is_proved() -> None:
+    read_only = parse_profile("x", FRAMED)
+    assert standing(read_only) == Standing("silver")
+    assert standing(replace(read_only, golden=())).level == "bronze"
+    relay = load_profile("relay_4ch")
+    keeps = {name: replace(rule, keep_alive_s=60, fail="off") for name, rule in relay.writes.items()}
+    assert standing(replace(relay, writes=keeps)) == Standing("gold")
+    written = tuple(frame for frame in relay.golden if frame.reads)
+    assert standing(replace(relay, writes=keeps, golden=written)).missing == (
+        "a published frame or capture of a write: [[golden]]",
+    )
+    assert standing(load_profile("evse")) == Standing("reference")
 
 
 def test_an_unknown_variant_names_those_there_are() -> None:
@@ -304,3 +421,84 @@ def test_an_unknown_name_lists_what_there_is() -> None:
 def test_more_channels_than_the_product_has_is_a_problem() -> None:
     with pytest.raises(BadProfile, match="16 channels, the site names 17"):
         driver("pulse_counter_16", tuple(f"c{i}" for i in range(17)))
+
+
+SLOW = """
+title = "t"
+source = "s"
+function = 3
+[point]
+W = { address = 0 }
+V = { address = 1 }
+celsius = { address = 2, every = 3 }
+soc = { address = 50, every = 3, scale = 0.01, range = [0, 1] }
+"""
+
+
+def test_slow_points_are_read_at_every_third_poll_and_keep_their_last_value_between() -> None:
+    driver = ProfileDriver(parse_profile("slow", SLOW))
+    assert [(b.address, b.count, b.every) for b in driver.blocks] == [(0, 2, 1), (2, 1, 3), (50, 1, 3)]
+    unit = Unit(DeviceSpec(DeviceId("d"), DeviceKind.METER, "profile:eastron_sdm120", "gw", "e:1", 1))
+    unit._compile(driver)
+    asked: list[list[int]] = []
+    seen: list[tuple[float | None, ...]] = []
+    for poll in range(7):
+        addresses: list[int] = []
+        read: object = unit.begin(poll * 1000)
+        while isinstance(read, BusRead):
+            request = read.request
+            addresses.append(request.address)
+            answer = tuple(10 * poll + a for a in range(request.count))
+            read = unit.answer(request, answer, Instant(0), poll * 1000, 1000)
+        assert isinstance(read, Readings)
+        asked.append(addresses)
+        seen.append(read.values)
+    assert asked == [[0, 2, 50], [0], [0, 2, 50], [0], [0], [0, 2, 50], [0]]
+    assert seen[1] == (10, 11, 0, 0)
+    assert seen[4] == (40, 41, 20, 0.2)
+    assert seen[5] == (50, 51, 50, 0.5)
+
+
+def test_what_a_device_does_without_its_master_is_said_with_a_time() -> None:
+    rule = '[write.on]\nrange = [0, 1]\nsteps = [{ function = 5, address = 0 }]\nfail = "off"\n'
+    with pytest.raises(BadProfile, match="after how long"):
+        parse_profile("p", SLOW + rule)
+    assert parse_profile("p", SLOW + rule + "keep_alive_s = 30\n").writes["on"].fail == "off"
+    assert load_profile("relay_4ch").writes["on"].fail == "stays"
+    assert load_profile("relay_pump").writes["on"].fail == "reverts"
+
+
+TIMED = """
+title = "t"
+source = "s"
+function = 1
+[point]
+on = { address = 0, type = "bit" }
+[write.on]
+range = [0, 1]
+steps = [
+  { when = "on", function = 5, address = 512, type = "int16", timer_ms = 100 },
+  { when = "off", function = 5, address = 0 },
+]
+"""
+
+
+@pytest.mark.parametrize(
+    ("valid_ms", "sent"), [(700, 7), (701, 8), (1, 2), (0, 0x7FFF), (10**9, 0x7FFF)]
+)  # 1 would look like a coil's on; a lease without end is as long as the timer goes
+def test_a_timer_of_the_products_own_gets_the_leases_time(valid_ms: int, sent: int) -> None:
+    timed = ProfileDriver(parse_profile("t", TIMED))
+    assert timed.reverts
+    assert timed.profile.writes["on"].fail == "off"
+    assert timed.keep_alive_ms("on") == 3_276_700, "a lease that is longer is told again before that"
+    assert [(w.function, w.address, w.values) for w in timed.writes("on", 1, 0, valid_ms, [])] == [(5, 512, (sent,))]
+    assert [(w.function, w.address, w.values) for w in timed.writes("on", 0, 0, valid_ms, [])] == [(5, 0, (0,))]
+
+
+@pytest.mark.parametrize("wrong", ['when = "off"', "function = 16", "key = 3"])
+def test_a_timer_goes_with_on_and_one_register(wrong: str) -> None:
+    key = wrong.split(maxsplit=1)[0]
+    right = {"when": 'when = "on"', "function": "function = 5"}.get(key, "timer_ms = 100")
+    text = TIMED.replace(right, wrong if key != "key" else "timer_ms = 100, key = 3", 1)
+    with pytest.raises(BadProfile, match="timer_ms goes with"):
+        parse_profile("t", text)

@@ -12,7 +12,7 @@ from devices.clock import Instant, parse_iso
 from devices.model import DeviceId, DeviceKind, DeviceSpec
 from firmware_sim.profiles import Profiles, load_built_in
 
-SITE = Path(__file__).parents[2] / "examples" / "village" / "site.toml"
+SITE = Path(__file__).parents[1] / "village.toml"
 
 
 def spec_of(row: dict[str, Any]) -> DeviceSpec:
@@ -21,6 +21,11 @@ def spec_of(row: dict[str, Any]) -> DeviceSpec:
         simulate["critical"] = 1.0
     if row["kind"] == "charger":
         simulate["timezone"] = "Europe/Berlin"
+    if row["kind"] == "thermal":
+        simulate["timezone"] = "Europe/Berlin"
+        simulate["draws"] = " ".join(f"{one['at']}={one['energy_wh']}" for one in row["draws"])
+    if row["kind"] == "sensor":
+        simulate = {"ua_w_per_k": 1.2, "capacity_wh_per_k": 22.0, "power_w_max": 120.0}
     return DeviceSpec(
         DeviceId(row["id"]),
         DeviceKind(row["kind"]),

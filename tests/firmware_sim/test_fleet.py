@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from devices.clock import DAY_MS, HOUR_MS, MINUTE_MS, Instant
-from devices.model import BusFault, DeviceSpec
+from devices.model import BusFault, DeviceId, DeviceKind, DeviceSpec
 from devices.simulated import Fleet, ProfileProblems
 from firmware_sim.fleet import VillageFleet, factory
 from firmware_sim.happenings import BUS_FAULTS, DEVICE_HAPPENINGS, NAMES, UnknownHappening
@@ -178,3 +178,11 @@ def test_the_same_under_another_hash_seed() -> None:
 def test_another_seed_is_another_village(specs: Sequence[DeviceSpec], start: Instant) -> None:
     one, two = build(specs, start, 1), build(specs, start, 2)
     assert words(one, 1, IMPORT_WH) != words(two, 1, IMPORT_WH)
+
+
+def test_a_device_that_the_village_cannot_play_is_named(specs: Sequence[DeviceSpec], start: Instant) -> None:
+    spec = DeviceSpec(
+        DeviceId("gate"), DeviceKind.RELAY, "profile:relay_4ch", "gw-1", "127.0.0.1:5020", 77, simulate={"level": 1.0}
+    )
+    with pytest.raises(LookupError, match="device gate: the village has nothing to play it with"):
+        build([*specs, spec], start)

@@ -34,7 +34,9 @@ def imbalance_wh(village: Village) -> int:
 
 commands = st.lists(
     st.tuples(
-        st.sampled_from(["battery", "genset", "stop", "pump", "charger", "limit", "grid", "dock", "leak", "dry"]),
+        st.sampled_from(
+            ["battery", "genset", "stop", "pump", "charger", "heat", "switch", "limit", "grid", "dock", "leak", "dry"]
+        ),
         st.integers(-60_000, 60_000),
         st.integers(1, 4 * HOUR_MS),
     ),
@@ -59,6 +61,10 @@ def command(village: Village, name: str, value: int) -> None:
         pump.switch(value > 0, village.at)
     elif name == "charger":
         charger.set(abs(value), village.at)
+    elif name == "switch":
+        village.switched[0].switch(value > 0, village.at)
+    elif name == "heat":
+        village.stores[0].set(abs(value), village.at)
     elif name == "limit":
         plant = village.plants[abs(value) % len(village.plants)]
         plant.enabled, plant.limit_ppm = True, abs(value) * PPM // 60_000
@@ -309,3 +315,41 @@ def test_pv_on_the_bus_counts_too(specs: Sequence[DeviceSpec], year: Profiles) -
     village.settle()
     assert imbalance_wh(village) == 0
     assert village.sums.pv > 0
+
+
+def test_hot_water_is_heated_to_its_end_drawn_in_the_morning_and_cools(village: Village) -> None:
+    (store,) = village.stores
+    assert store.celsius == pytest.approx(55.0)
+    store.set(3_000, village.at)
+    village.advance(village.at + 5 * MINUTE_MS)
+    heated = 55.0 + 3_000 / 12 / 348 - 1.8 * 37 / 12 / 348
+    assert store.celsius == pytest.approx(heated, abs=0.01)
+    village.advance(village.at + 10 * MINUTE_MS)
+    assert store.power_w == 0, "nobody has written for five minutes"
+    at = village.at
+    store.keep_alive_ms = 0
+    store.set(3_000, at)
+    village.touch()
+    village.advance(at + 3 * HOUR_MS)
+    assert store.celsius <= 68.0 + 1e-6
+    village.advance(parse_iso("2026-06-02T06:31:00+02:00"))
+    assert 54.0 < store.celsius < 62.0  # 3 kWh +- 20 % of 348 Wh/K, and heated for a minute
+    store.set(0, village.at)
+    village.touch()
+    before = store.celsius
+    village.advance(village.at + 5 * HOUR_MS)
+    assert store.celsius == pytest.approx(18 + (before - 18) * (1 - 1.8 / 348) ** 5, abs=0.02)
+
+
+def test_a_load_on_a_relay_is_in_its_homes_meter_and_drops_with_its_home(village: Village) -> None:
+    village.advance(village.at + 1)
+    (load,) = village.switched
+    meter = village.meters[load.meter]
+    assert meter.id == "home-08"
+    before, sum_before = meter.net_w, village.load_w
+    load.switch(True, village.at)
+    village.touch()
+    village.advance(village.at + 1000)
+    assert (meter.net_w - before, village.load_w - sum_before) == (900, 900)
+    village.advance(village.at + SLOT_MS)
+    assert meter.load_w == meter.base_w + 900, "over the slot's end too"

@@ -16,13 +16,13 @@ from controller.shell.simulation import start_of
 from controller.site import load
 from devices.shell.run_clock import RunClock
 
-VILLAGE = Path(__file__).parents[2] / "examples" / "village" / "site.toml"
+VILLAGE = Path(__file__).parents[1] / "village.toml"
 
 
 class Stack:
     """One village in one folder, supervised without a restart budget."""
 
-    def __init__(self, folder: Path, speed: float) -> None:
+    def __init__(self, folder: Path, speed: float, *hub_words: str) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         site = load(VILLAGE.read_text(), str(VILLAGE))
@@ -33,7 +33,7 @@ class Stack:
         self.said: list[str] = []
         self.supervisor = Supervisor(folder / "logs", self.said.append, restarts_max=1_000)
         common = ("--data-dir", str(folder))
-        hub = ("--broker-port", str(self.broker), "--port", str(self.console), "--follow-run")
+        hub = ("--broker-port", str(self.broker), "--port", str(self.console), "--follow-run", *hub_words)
         self.supervisor.start(ChildSpec("hub", arguments("run", "hub", VILLAGE, common, hub), fatal=()))
         self.supervisor.start(ChildSpec("fleet", arguments("fleet", VILLAGE, common), fatal=()))
         gateway = ("--broker", address, "--gateway", "gw-1", "--follow-run")

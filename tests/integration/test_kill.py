@@ -54,7 +54,7 @@ def kill_at_random(stack: Stack, kills: int, dice: random.Random) -> dict[str, i
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("kills", [30, pytest.param(300, marks=pytest.mark.deep)])
+@pytest.mark.parametrize("kills", [30, pytest.param(300, marks=[pytest.mark.deep, pytest.mark.timeout(1_800)])])
 def test_no_record_is_lost_or_doubled(tmp_path: Path, kills: int) -> None:
     print(f"seed {SEED}")  # noqa: T201 - to repeat a failure
     stack = Stack(tmp_path / "data", SPEED)

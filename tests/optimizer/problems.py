@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import exp, pi, sin
 
 from hypothesis import strategies as st
@@ -11,11 +12,17 @@ from optimizer.problem import (
     AssetId,
     Battery,
     Charger,
+    Departure,
+    Feeder,
     Genset,
     Grid,
     Job,
     Problem,
+    Reserve,
     Series,
+    ShedTier,
+    SplitJob,
+    ThermalStore,
     WaterSystem,
 )
 
@@ -189,6 +196,8 @@ def _waters(draw: st.DrawFn, index: int, n: int) -> WaterSystem:
         0.1,
         draw(st.sampled_from([0.0, 0.1])),
         draw(st.booleans()),
+        draw(st.sampled_from([(), tuple(0.01 * (slot % 3) * volume for slot in range(n))])),
+        0.2,
     )
 
 
@@ -207,3 +216,103 @@ def _jobs(draw: st.DrawFn, index: int, n: int) -> Job:
     return Job(
         AssetId(f"job-{index}"), (1.3,) * length, (0.0,) * length, earliest, latest, draw(st.sampled_from([0.1, 9.0]))
     )
+
+
+# -------------------------------------------------------------------- with everything the planner knows
+
+
+@st.composite
+def rich_problems(draw: st.DrawFn) -> Problem:
+    """Draws a valid problem with vehicles, heat, split jobs, tiers, a feeder, reserve and a capacity charge."""
+    problem = draw(problems())
+    n = problem.slots
+    batteries = (*problem.batteries, *(draw(_vehicles(i, n)) for i in range(draw(st.integers(0, 2)))))
+    gensets = tuple(
+        replace(
+            genset,
+            ramp_kw=draw(st.sampled_from([None, 2.0])),
+            power_now_kw=draw(st.sampled_from([None, 6.0])) if genset.running else None,
+            fuel_kwh=draw(st.sampled_from([None, 0.0, 8.0])),
+        )
+        for genset in problem.gensets
+    )
+    spare = [kw - critical for kw, critical in zip(problem.load_kw, problem.critical_kw, strict=True)]
+    parts = draw(st.sampled_from([(), (0.5,), (0.3, 0.7)]))
+    tiers = tuple(ShedTier(f"tier-{i}", tuple(p * kw for kw in spare), 0.4 + 2 * i) for i, p in enumerate(parts))
+    grid = replace(problem.grid, peak_price=draw(st.sampled_from([0.0, 3.0])), peak_kw_so_far=4.0)
+    reserve = Reserve((draw(st.sampled_from([0.0, 3.0])),) * n, 0.7, draw(st.integers(0, 3)), 0.2)
+    full = replace(
+        problem,
+        grid=grid,
+        batteries=batteries,
+        gensets=gensets,
+        thermal=tuple(draw(_thermals(i, n)) for i in range(draw(st.integers(0, 1)))),
+        split_jobs=tuple(draw(_split_jobs(i, n)) for i in range(draw(st.integers(0, 2)))),
+        shed_tiers=tiers,
+        reserve=draw(st.sampled_from([None, reserve])),
+    )
+    ids = [a.id for a in (*batteries, *gensets, *full.thermal, *full.jobs)]
+    if draw(st.booleans()):
+        part = draw(st.sampled_from([0.0, 0.5, 1.0]))
+        feeder = Feeder(
+            AssetId("feeder-0"),
+            tuple(part * kw for kw in problem.load_kw),
+            tuple(part * kw for kw in problem.pv_kw),
+            tuple(ids[: len(ids) // 2]),
+            (draw(st.sampled_from([0.0, 4.0, 30.0])),) * n,
+            (draw(st.sampled_from([0.0, 4.0])),) * n,
+            1.1,
+        )
+        full = replace(full, feeders=(feeder,))
+    return full
+
+
+@st.composite
+def _vehicles(draw: st.DrawFn, index: int, n: int) -> Battery:
+    away = draw(st.lists(st.booleans(), min_size=n, max_size=n))
+    leaves = sorted(draw(st.sets(st.integers(1, n), max_size=2)))
+    return Battery(
+        AssetId(f"car-{index}"),
+        30.0,
+        draw(st.sampled_from([7.4, 22.0])),
+        draw(st.sampled_from([0.0, 7.4])),
+        0.9,
+        0.95,
+        draw(st.sampled_from([1.0, 9.0, 29.0])),
+        3.0,
+        28.0,
+        0.0,
+        0.0,
+        draw(st.sampled_from([0.0, 0.2])),
+        0.01,
+        present=tuple(not gone for gone in away),
+        trip_kwh=tuple(draw(st.sampled_from([0.0, 1.5])) if gone else 0.0 for gone in away),
+        trip_price=2.0,
+        departures=tuple(Departure(slot, draw(st.sampled_from([5.0, 28.0])), 0.9) for slot in leaves),
+        forms_grid=draw(st.booleans()),
+    )
+
+
+@st.composite
+def _thermals(draw: st.DrawFn, index: int, n: int) -> ThermalStore:
+    return ThermalStore(
+        AssetId(f"boiler-{index}"),
+        3.0,
+        draw(_series(st.sampled_from([1.0, 2.5]), n)),
+        draw(st.sampled_from([0.0, 4.0, 12.0])),
+        2.0,
+        10.0,
+        draw(st.sampled_from([0.0, 0.05])),
+        draw(_series(st.sampled_from([0.0, 0.8]), n)),
+        draw(st.sampled_from([0.1, 2.0])),
+        1.5,
+        draw(st.sampled_from([0.0, 0.1])),
+    )
+
+
+@st.composite
+def _split_jobs(draw: st.DrawFn, index: int, n: int) -> SplitJob:
+    slots = draw(st.integers(1, min(3, n)))
+    until = draw(st.integers(slots, n))
+    earliest = draw(st.integers(0, until - slots))
+    return SplitJob(AssetId(f"split-{index}"), 1.7, slots, earliest, until, draw(st.sampled_from([0.1, 6.0])))

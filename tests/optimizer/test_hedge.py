@@ -14,7 +14,7 @@ from optimizer.check import check
 from optimizer.codec import decode, encode
 from optimizer.formulation import formulate
 from optimizer.plan import Mode, Plan
-from optimizer.problem import Battery, Grid, Problem, Scenario, Stop
+from optimizer.problem import AssetId, Battery, Feeder, Grid, Problem, Scenario, Stop
 from optimizer.solve import solve
 from optimizer.validation import validate
 from tests.optimizer.problems import START, battery, village
@@ -124,6 +124,20 @@ def test_a_risk_of_a_dear_peak_keeps_energy_that_the_forecast_would_spend() -> N
     assert planned(risky).status == "hedged"
 
 
+def test_a_risk_of_a_peak_that_nobody_has_paid_for_keeps_energy_too() -> None:
+    net = [20.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    one = replace(store(25.0), terminal_value=0.0, reserve_kwh=0.0)
+    calm = replace(hours(net, limit=500.0, soc_kwh=25.0), batteries=(one,))
+    calm = replace(calm, grid=replace(calm.grid, import_price=(0.2,) * 6, peak_price=30.0, peak_kw_so_far=40.0))
+    risky = replace(calm, scenarios=(scenario([20.0, 65.0, 0.0, 0.0, 0.0, 0.0]),) * 3)
+    paid = replace(risky, grid=replace(risky.grid, peak_kw_so_far=70.0))
+    first = [plan.storages[one.id][0] for plan in map(planned, (calm, risky, paid))]
+    assert first[0].mode is Mode.FOLLOW
+    assert first[1].mode in (Mode.HOLD, Mode.CHARGE)
+    assert first[2].mode is Mode.FOLLOW, "the month has paid for such a peak already"
+    assert planned(risky).status == "hedged"
+
+
 def planned(problem: Problem) -> Plan:
     plan = solve(problem, QUICK, 1)
     assert isinstance(plan, Plan)
@@ -143,6 +157,16 @@ def test_a_village_with_futures_gets_a_valid_plan(island: bool, soc_kwh: float) 
     alone = planned(problem)
     if island:
         assert plan == alone
+
+
+def test_a_feeder_stops_the_choice_only_where_a_store_is_on_it() -> None:
+    problem = hours([20.0, 60.0, 80.0, -40.0, 5.0, 30.0])
+    problem = replace(problem, scenarios=(scenario([30.0, 90.0] + [10.0] * 4),))
+    many = (99.0,) * 6
+    line = Feeder(AssetId("line"), problem.load_kw, (0.0,) * 6, (), many, many, 1.0)
+    assert hedge.fits(replace(problem, feeders=(line,)))
+    planned(replace(problem, feeders=(line,)))
+    assert not hedge.fits(replace(problem, feeders=(replace(line, assets=(problem.batteries[0].id,)),)))
 
 
 def test_two_batteries_share_what_is_chosen() -> None:
@@ -166,7 +190,7 @@ def test_the_loop_defends_the_import_limit_as_far_as_the_battery_goes(
     assert net + power <= max(most, net - ability) + 1e-6
 
 
-def test_scenarios_and_past_are_checked_and_written_like_everything_else() -> None:
+def test_scenarios_are_checked_and_written_like_everything_else() -> None:
     problem = replace(hours([1.0] * 6), scenarios=(scenario([1.0] * 5), scenario([1.0] * 6)))
     assert validate(problem) == [
         "scenario 0: load_kw: 5 slots, 6 are needed",

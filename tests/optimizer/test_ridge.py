@@ -11,9 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer import ridge
-from optimizer.problem import Past
-from optimizer.ridge import outlook, with_futures
-from tests.optimizer.problems import village
+from optimizer.ridge import Past, Weather, outlook
 
 PER_DAY = 24
 
@@ -29,8 +27,8 @@ def use(hour: int) -> float:
 def past(days: int, noise: float = 0.0, seed: int = 1) -> Past:
     random = np.random.default_rng(seed)
     cloud = 1 - noise * random.uniform(0, 1, days)
-    load = tuple(use(t) * (1 + noise * random.normal(0, 0.2)) for t in range(24 * days))
-    return Past(PER_DAY, load, tuple(sun(t) * float(cloud[t // 24]) for t in range(24 * days)))
+    load = [use(t) * (1 + noise * random.normal(0, 0.2)) for t in range(24 * days)]
+    return Past(PER_DAY, np.array(load), np.array([sun(t) * float(cloud[t // 24]) for t in range(24 * days)]))
 
 
 def test_a_week_that_repeats_is_forecast_as_it_is() -> None:
@@ -91,7 +89,7 @@ def test_the_error_of_a_value_is_that_of_a_fit_without_it() -> None:
 )
 def test_any_past_gives_numbers_that_are_not_negative(slots: int, horizon: int, holes: list[int], noise: float) -> None:
     known = past(20, noise)
-    load = tuple(None if t in holes else kw for t, kw in enumerate(known.load_kw[:slots]))
+    load = np.array([np.nan if t in holes else kw for t, kw in enumerate(known.load_kw[:slots])])
     expected, futures = outlook(Past(PER_DAY, load, known.pv_kw[:slots]), horizon)
     for one in (expected, *futures):
         for series in (one.load_kw, one.pv_kw):
@@ -101,14 +99,49 @@ def test_any_past_gives_numbers_that_are_not_negative(slots: int, horizon: int, 
 
 
 def test_nothing_known_means_no_futures_and_two_days_make_one() -> None:
-    assert outlook(Past(PER_DAY, (), ()), 24)[1] == ()
-    assert outlook(Past(PER_DAY, (None,) * 24, (None,) * 24), 24)[1] == ()
+    assert outlook(Past(PER_DAY, np.zeros(0), np.zeros(0)), 24)[1] == ()
+    assert outlook(Past(PER_DAY, np.full(24, np.nan), np.full(24, np.nan)), 24)[1] == ()
     assert len(outlook(past(2), 24)[1]) == 1
 
 
-def test_a_problem_gets_futures_from_its_past_unless_it_has_its_own() -> None:
-    problem = replace(village(), past=Past(96, village().load_kw * 5, village().pv_kw * 5))
-    assert len(with_futures(problem).scenarios) == 4
-    own = with_futures(problem).scenarios[:1]
-    assert with_futures(replace(problem, scenarios=own)).scenarios == own
-    assert with_futures(village()).scenarios == ()
+def test_bands_hold_four_futures_of_five() -> None:
+    _, futures = outlook(past(70, noise=0.6), 24)
+    load, pv = ridge.bands(futures)
+    assert (load.name, pv.name) == ("load", "pv")
+    rows = np.array([future.pv_kw for future in futures])
+    share = ((rows >= np.array(pv.low) - 1e-4) & (rows <= np.array(pv.high) + 1e-4)).mean()
+    assert 0.75 < share <= 1.0
+    assert ridge.bands(()) == ()
+
+
+def test_weather_that_tells_of_clouds_betters_the_sun_and_wrong_weather_does_no_harm() -> None:
+    known = past(60, noise=0.9)
+    truth = np.array([1000.0 * kw / 50.0 for kw in known.pv_kw])
+    random = np.random.default_rng(5)
+    scrambled = truth.reshape(60, 24)[random.permutation(60)].ravel()
+    errors: dict[str, float] = dict.fromkeys(("none", "told", "scrambled", "unknown ahead"), 0.0)
+    for day in range(40, 60):
+        until = 24 * day
+        actual = known.pv_kw[until : until + 24]
+        hidden = np.where(np.arange(len(truth)) < until, truth, np.nan)
+        for name, sun_w_m2 in (("none", None), ("told", truth), ("scrambled", scrambled), ("unknown ahead", hidden)):
+            told = None if sun_w_m2 is None else Weather(sun_w_m2[: until + 24], np.full(until + 24, np.nan))
+            seen = Past(PER_DAY, known.load_kw[:until], known.pv_kw[:until], weather=told)
+            errors[name] += float(np.abs(np.array(outlook(seen, 24)[0].pv_kw) - actual).mean()) / 20
+    assert errors["told"] < 0.35 * errors["none"]
+    assert errors["scrambled"] < 1.15 * errors["none"]
+    assert errors["unknown ahead"] < 1.3 * errors["none"]
+
+
+def test_load_that_follows_the_heat_is_forecast_by_temperature() -> None:
+    random = np.random.default_rng(7)
+    heat = np.repeat(random.normal(0.0, 5.0, 61), 24) + 25.0
+    load = np.array([use(t) for t in range(61 * 24)]) + 0.8 * (heat - 25.0)
+    errors = {True: 0.0, False: 0.0}
+    for day in range(41, 61):
+        until = 24 * day
+        for told in errors:
+            weather = Weather(np.full(until + 24, np.nan), heat[: until + 24]) if told else None
+            seen = Past(PER_DAY, load[:until], np.zeros(until), weather=weather)
+            errors[told] += float(np.abs(np.array(outlook(seen, 24)[0].load_kw) - load[until : until + 24]).mean())
+    assert errors[True] < 0.6 * errors[False]

@@ -11,12 +11,17 @@ from math import inf, nan
 import pytest
 from hypothesis import given
 
+from optimizer import engine
 from optimizer.check import check
 from optimizer.codec import encode
+from optimizer.engine import EXACT, Outcome
+from optimizer.formulation import formulate, relaxed
 from optimizer.plan import Infeasible, Mode, Plan
 from optimizer.problem import AssetId, Charger, Genset, Job, Problem, Stop
 from optimizer.solve import solve
-from tests.optimizer.problems import bare, battery, genset, problems, village, water
+from optimizer.trip_ask import Pack
+from optimizer.trip_packs import charging_needs
+from tests.optimizer.problems import START, bare, battery, genset, problems, village, water
 
 STOP = Stop(seconds=None)
 BATTERY = AssetId("battery-1")
@@ -51,6 +56,19 @@ def test_the_battery_buys_cheap_saves_and_covers_the_dear_evening() -> None:
     assert any(step.mode is Mode.CHARGE for step in steps[:24])  # night tariff
     assert any(step.mode is Mode.HOLD for step in steps[24:68])  # day tariff: saved for the evening
     assert sum(step.expected_w for step in steps[68:88]) < -20_000 * 4  # evening tariff: more than 20 kWh
+
+
+def test_an_answer_that_mathopt_refuses_to_hand_over_is_found_by_another_engine() -> None:
+    """Two packs on an island at dusk: HiGHS solves the LP, MathOpt calls basis and duals incompatible."""
+    sun = tuple(8.0 if 14 <= t < 22 else 0.0 for t in range(32))
+    packs = [Pack(AssetId(f"robot-{n}"), 1.2, 0.2, 0.8, 0.9, 0.2, 0.2, 0.1) for n in (1, 2)]
+    island = bare((1.0,) * 32, sun, critical=(0.0,) * 32)
+    grid = replace(island.grid, import_price=(*(0.1,) * 27, 0.3, *(0.5,) * 4))
+    storages = charging_needs(packs, (), {}, START, 32, island.slot_ms)
+    problem = replace(island, grid=grid, batteries=storages)
+    model, _ = formulate(problem)
+    assert engine.run(relaxed(model), EXACT, 0).outcome is Outcome.OPTIMAL
+    assert isinstance(solve(problem, STOP, 0), Plan)
 
 
 def test_a_cheaper_tariff_never_costs_more() -> None:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import ast
 import json
 import random
+import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from controller.ledger.entries import derived_id
 from controller.shell.bill_export import ForeignCheckpoint, NoSuchBill, export_bill
+from controller.shell.books import Books
 from controller.shell.ledger_reader import LedgerReader
 from controller.store.ledger_file import LedgerFile
+from devices.clock import DAY_MS, Instant
+from tests.ledger_village import rules
 from tests.verifier import villages
 from verifier import atoll_verify
 from verifier.atoll_verify import main
@@ -44,8 +50,9 @@ def stated(ledger: Path) -> dict[tuple[str, str], str]:
     return found
 
 
-def test_it_is_small_and_imports_nothing_of_ours():
-    text = PROGRAM.read_text()
+@pytest.mark.parametrize("name", ["atoll_verify", "atoll_log", "atoll_clauses", "atoll_recount"])
+def test_it_is_small_and_imports_nothing_of_ours(name):
+    text = (PROGRAM.parent / f"{name}.py").read_text()
     assert len(text.splitlines()) <= 500
     imported = {
         name.partition(".")[0]
@@ -53,7 +60,7 @@ def test_it_is_small_and_imports_nothing_of_ours():
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in ([node.module or "."] if isinstance(node, ast.ImportFrom) else [n.name for n in node.names])
     }
-    assert imported <= set(sys.stdlib_module_names) | {"cryptography"}
+    assert imported <= set(sys.stdlib_module_names) | {"cryptography", "atoll_log", "atoll_clauses"}
 
 
 def test_every_bill_of_every_member_is_recomputed_to_the_last_unit(ledger):
@@ -174,8 +181,34 @@ def test_as_a_program(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["verdict"] == "ok"
     assert main([str(newer)]) == 2
     assert main([str(tmp_path / "nothing")]) == 2
-    done = subprocess.run([sys.executable, "-I", str(PROGRAM), str(bad)], capture_output=True, text=True, check=False)
+    alone = tmp_path / "alone"  # the folder and `cryptography` are all that it needs
+    shutil.copytree(PROGRAM.parent, alone)
+    command = [sys.executable, "-E", "-s", str(alone / PROGRAM.name), str(bad)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, "DIFFERS records home-01" in done.stdout) == (1, True)
+
+
+def test_a_hub_that_writes_meanwhile_disturbs_no_export(tmp_path):
+    path, start = villages.three_days(tmp_path), villages.START
+    books, stop, written = Books.open(path, rules()), threading.Event(), []
+
+    def write() -> None:
+        while not stop.is_set():
+            at = Instant(start + 5 * DAY_MS + len(written))
+            written.append(books.append("note", {"text": "x"}, derived_id(at, "note", len(written)), at))
+            books.commit(at)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        before = len(written)
+        for member in ("home-01", "home-02", "home-03", "community"):
+            assert judge(export_bill(path, member, "2026-06-02"))["verdict"] == "ok"
+        assert len(written) > before, "the hub wrote all the while"
+    finally:
+        stop.set()
+        writer.join()
+    books.close(Instant(start + 6 * DAY_MS))
 
 
 def test_only_bills_that_stand_are_exported(ledger):

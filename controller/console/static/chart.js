@@ -25,7 +25,7 @@
       const unit = unitOf(place.dataset.unit);
       const tones = [...place.closest('figure').querySelectorAll('[data-tone]')].map((e) => e.dataset.tone);
       const lines = series.map((one, i) => ({
-        label: one.name, stroke: css('--s' + tones[i]), width: one.kind === 'actual' ? 2.5 : 1.8,
+        label: one.name, stroke: css('--s' + tones[i]), width: one.kind === 'actual' ? 2.5 : one.kind === 'band' ? 0.8 : 1.8,
         dash: one.kind === 'forecast' ? [6, 4] : one.kind === 'plan' ? [2, 3] : undefined, points: {show: false},
       }));
       const axis = {stroke: css('--dim'), grid: {stroke: css('--line'), width: 1}, ticks: {show: false}, font: '12px system-ui, sans-serif'};

@@ -19,12 +19,15 @@ from pathlib import Path
 
 from devices.profile import load_profile
 from devices.rtu import crc16, frame
+from firmware_sim.inverter import SunspecInverter, Unit
 from firmware_sim.mbap import Units, respond
 from firmware_sim.products import Product, Rack
 
 TURNAROUND_S = 0.015
 PORTION = 8
 """Bytes that an adapter hands over at once."""
+TICK_S = 0.1
+INVERTER = "sunspec_inverter"
 BREAK_S = 0.02
 """Silence that ends a frame; a pseudo-terminal hands over in portions."""
 
@@ -133,18 +136,24 @@ def _whole(data: bytes) -> bool:
 def main(arguments: list[str] | None = None) -> None:
     """Runs a bus of products until Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m firmware_sim.shell.serial_bus", description=main.__doc__)
-    parser.add_argument("unit", nargs="+", help="UNIT=PROFILE, for example 1=eastron_sdm630")
+    parser.add_argument("unit", nargs="+", help=f"UNIT=PROFILE, for example 1=eastron_sdm630, or UNIT={INVERTER}")
     parser.add_argument("--baud", type=int, default=9600)
     parser.add_argument("--link", default="", help="also make this symbolic link to the port")
     given = parser.parse_args(arguments)
     pairs = [text.partition("=") for text in given.unit]
-    bus = SerialBus(Rack({int(unit): Product(load_profile(name)) for unit, _, name in pairs}), given.baud)
+    units: dict[int, Unit] = {
+        int(unit): SunspecInverter() if name == INVERTER else Product(load_profile(name)) for unit, _, name in pairs
+    }
+    rack = Rack(units)
+    bus = SerialBus(rack, given.baud)
     bus.start()
     if given.link:
         Path(given.link).symlink_to(bus.path)
     print(f"rtu:{given.link or bus.path}?baud={given.baud}", flush=True)
     try:
-        bus.join()
+        while bus.is_alive():
+            bus.join(TICK_S)
+            rack.pass_time(round(TICK_S * 1000))
     except KeyboardInterrupt:
         bus.stop()
     finally:

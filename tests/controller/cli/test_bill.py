@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -40,6 +42,23 @@ def test_a_bill_is_exported_and_judged(data_dir, tmp_path):
     assert judge(again.read_bytes(), last=kept.read_text())["verdict"] == "ok"
 
 
+def test_the_program_that_judges_goes_with_it_as_one_file(data_dir, tmp_path):
+    bundle, program = tmp_path / "bill.json", tmp_path / "atoll-verify.pyz"
+    export = "export", "home-01", "2026-06-02", "--data-dir", data_dir, "-o", bundle, "--with-verifier"
+    assert run(*export).exit_code == 0
+    first = program.read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-I", program, bundle, "--json"], cwd=tmp_path, capture_output=True, check=False
+    )
+    assert (done.returncode, json.loads(done.stdout)) == (0, judge(bundle.read_bytes()))
+    assert run(*export).exit_code == 0
+    assert program.read_bytes() == first, "the same sources, the same bytes"
+    recount = subprocess.run([sys.executable, "-I", program, "recount", bundle], capture_output=True, check=False)
+    assert (recount.returncode, b"CANNOT JUDGE" in recount.stdout) == (2, True)
+    lost = tmp_path / "none" / "bill.json"
+    assert run(*export[:6], lost, "--with-verifier").exit_code == 3
+
+
 def test_what_cannot_be_exported_is_a_short_text(data_dir, tmp_path):
     nobody = run("export", "home-99", "2026-06-02", "--data-dir", data_dir, "-o", tmp_path / "x")
     assert (nobody.exit_code, "home-99" in nobody.output) == (1, True)
@@ -53,7 +72,7 @@ def test_what_cannot_be_exported_is_a_short_text(data_dir, tmp_path):
 
 def test_bills_are_listed(data_dir):
     assert run("list", "--data-dir", data_dir, "--member", "home-01").output.split("\n")[:3] == [
-        "2026-06-01  home-01", "2026-06-02  home-01", "2026-06-03  home-01",
+        "2026-06-01  SF  home-01", "2026-06-02  SF  home-01", "2026-06-03  SF  home-01",
     ]  # fmt: skip
     assert run("list", "--data-dir", data_dir, "--member", "home-99").exit_code == 1
 

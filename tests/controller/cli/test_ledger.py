@@ -9,6 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from controller.cli.ledger import ledger
+from controller.ledger.note import Verifier
+from controller.ledger.proof import LogProof
 from controller.shell.books import Books
 from devices.clock import DAY_MS, Instant
 from tests.controller.shell.test_books import live
@@ -63,6 +65,10 @@ def test_proof(data_dir):
     assert found["entry"]["seq"] == 5
     assert found["checkpoint"].startswith("test.atoll/ledger\n")
     assert run("proof", data_dir, 99_999).exit_code == 1
+    proof = LogProof.parse(run("proof", data_dir, 5, "--tlog").output)
+    genesis = json.loads(run("proof", data_dir, 0).output)["entry"]["body"]
+    head = proof.check(bytes.fromhex(found["leaf"]), [Verifier.parse(genesis["key"])])
+    assert head.root.hex() == found["root"]
 
 
 def test_no_ledger_is_a_short_text(tmp_path):

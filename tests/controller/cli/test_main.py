@@ -72,3 +72,29 @@ def test_a_closed_pipe_is_no_traceback() -> None:
     script = '{ sleep 0.3; "$0" -c "from controller.cli import main; main()" --help; } | true'
     done = subprocess.run(["sh", "-c", script, sys.executable], capture_output=True, text=True, check=False)
     assert done.stderr == ""
+
+
+def test_a_reader_that_has_had_enough_is_no_trouble_with_a_file() -> None:
+    """Verbs that write a file catch OSError; a broken pipe on standard output is none of theirs."""
+    program = """
+import click, sys
+import controller.cli.version
+from controller.cli import main
+def action():
+    try:
+        for _ in range(20_000):
+            click.echo("a line of output")
+    except OSError as error:
+        click.echo(f"the file cannot be written: {error}", err=True)
+controller.cli.version.version = click.command("version")(action)
+sys.argv = ["atoll", "version"]
+main()
+"""
+    writer = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert writer.stdout is not None
+    assert writer.stderr is not None
+    with writer:
+        assert writer.stdout.readline() == b"a line of output\n"
+        writer.stdout.close()
+        assert writer.stderr.read() == b""
+    assert writer.returncode == ExitCode.READER_GONE

@@ -13,11 +13,14 @@ from controller.cli import exit_code
 def test_the_list_names_levels_and_variants(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(["profiles", "list"]) == 0
     said = capsys.readouterr().out
-    assert "bronze deye_3p" in said
+    assert "bronze    deye_3p" in said
+    assert "missing: a fallback of its own: on stays as it is when the gateway dies" in said
     assert ".hv_1098" in said
     assert exit_code(["profiles", "list", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["profiles"]
-    assert next(row for row in rows if row["name"] == "evse")["writes"] == {"setpoint": [0, 50000]}
+    by_name = {row["name"]: row for row in rows}
+    assert by_name["evse"]["writes"] == {"setpoint": [0, 50000]}
+    assert (by_name["soil_probe"]["level"], by_name["soil_probe"]["missing"]) == ("silver", [])
 
 
 def test_a_copy_is_sound_until_it_is_broken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

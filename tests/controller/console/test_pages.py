@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.commands import AcknowledgeAlarm, HoldDevice, ReleaseDevice, Role, command_id
+from controller.commands import AcknowledgeAlarm, HoldDevice, OperateDevice, ReleaseDevice, Role, command_id
 from controller.console import pages
 from controller.console.app import make_app
 from controller.console.desk import Desk
@@ -27,7 +27,18 @@ from tests.controller.console.village import AT, FLOWS, Village, home_view, now_
 XSS = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}"
 DRAWN = Village(0)
 DRAWN_DESK: Desk = make_app(DRAWN, config()).state.desk
-PAGES = ("/", "/plan", "/ledger", "/ledger/entry/3", "/home", "/home/home-07", "/devices/battery-1", "/api/v1/docs")
+PAGES = (
+    "/",
+    "/plan",
+    "/ledger",
+    "/ledger/entry/3",
+    "/home",
+    "/home/home-07",
+    "/devices/battery-1",
+    "/devices/battery-1/day",
+    "/storm",
+    "/api/v1/docs",
+)
 
 
 def hidden(page: str, form: str) -> dict[str, str]:
@@ -55,6 +66,7 @@ def test_no_text_of_a_view_becomes_markup() -> None:
     village = Village(8)
     village.view = poisoned(village.view)
     village.plan_value = poisoned(village.plan_value)
+    village.storm_value = poisoned(village.storm_value)
     village.entries = [poisoned(entry) for entry in village.entries]
     village.home_labels = dict.fromkeys(village.home_labels, XSS)
     village.home = lambda home: poisoned(home_view(home))  # type: ignore[method-assign]
@@ -142,12 +154,20 @@ def test_any_powers_can_be_drawn(numbers: list[float | None]) -> None:
     assert "nan" not in regions["r-flow"]
 
 
+def test_the_plan_page_holds_the_work_list_and_what_is_left_out() -> None:
+    page = client(Village(4)).get("/plan").text
+    work = page[page.index('id="work"') :]
+    assert "print-brackets.20260601" in work
+    assert "workshop" in work
+    assert "no crew can do fitting" in work
+
+
 def test_without_scripts_every_chart_has_picture_heading_and_table() -> None:
     page = client(Village(4)).get("/plan").text
-    assert page.count("<figure>") == page.count("<figcaption>") == 2
-    assert page.count('<svg class="lines"') == 2
+    assert page.count("<figure>") == len(re.findall("<figcaption[ >]", page)) == 3
+    assert page.count('<svg class="lines"') == 3
     assert page.count('<svg class="gantt"') == len(plan_view().rows)
-    assert page.count("<details>") == 3
+    assert page.count("<details") == 5
     assert "solar forecast reaches 36.0 kW" in page
     assert "tank to 95 % from surplus" in page
 
@@ -194,6 +214,39 @@ def test_a_device_is_held_and_released_by_plain_forms() -> None:
     page = one.get("/devices/battery-1").text
     one.post("/devices/battery-1/release", data=hidden(page, "/devices/battery-1/release"), headers=ORIGIN)
     assert isinstance(village.commands[1], ReleaseDevice)
+
+
+def test_a_breaker_is_operated_in_two_clicks() -> None:
+    village = Village(4)
+    one = operator(village)
+    page = one.get("/devices/tie").text
+    assert "in two steps" in page
+    assert "/devices/tie/hold" not in page
+    typed = {"value": "0", "reason": "storm ahead"}
+    asked = one.post("/devices/tie/select", data=hidden(page, "/devices/tie/select") | typed, headers=ORIGIN)
+    assert "The village would be alone." in asked.text
+    assert "Open it now" in asked.text
+    form = hidden(asked.text, "/devices/tie/operate")
+    done = one.post("/devices/tie/operate", data=form, headers=ORIGIN)
+    assert "tie is told" in done.text
+    select, operate = village.commands
+    assert isinstance(select, OperateDevice)
+    assert isinstance(operate, OperateDevice)
+    assert (select.step, operate.step, operate.selection) == ("select", "operate", select.id)
+    assert (operate.value, operate.reason, operate.actor.name) == (0.0, "storm ahead", "Mele")
+    assert operate.id != select.id
+    assert "Sign in" in client(village).get("/devices/tie").text
+
+
+def test_a_step_with_faults_names_them_all_and_moves_nothing() -> None:
+    village = Village(4)
+    one = operator(village)
+    answer = one.post("/devices/tie/operate", data={"id": "1", "value": "7", "reason": ""}, headers=ORIGIN)
+    for text in ("lost its number", "say in a few words why", "Choose: open or close", "lost its selection"):
+        assert text in answer.text
+    form = {"id": "1", "value": "0", "reason": "why not"}
+    assert "nothing to operate" in one.post("/devices/pump-1/select", data=form, headers=ORIGIN).text
+    assert village.commands == []
 
 
 def test_a_wrong_form_lists_all_problems_and_keeps_what_was_typed() -> None:
@@ -408,3 +461,31 @@ def test_pages_stay_small() -> None:
                 assert asset.headers["cache-control"] == "public, max-age=31536000, immutable"
                 total += sum(len(part) for part in asset.iter_raw())
         assert total < limit * 1024, (path, total)
+
+
+def test_the_plan_page_says_whether_the_plan_is_followed_and_what_it_was_worth() -> None:
+    page = client(Village(4)).get("/plan").text
+    for words in (
+        "The plan is not followed",
+        "rules: over the last 3 days they cost 30.00, plans 36.00",
+        "forecast missed: 8.2 kW more net load than expected",
+        "2026-06-03: the plan saved 8.87 EUR against simple rules, 5.69 EUR above perfect foresight",
+        "not compared: there was an outage",
+        "load high",
+        "As a day before",
+    ):
+        assert words in page, words
+    found = json.loads(client(Village(4)).get("/api/v1/plan").text)
+    assert (found["used"], found["days"][0]["regret"], found["scores"][0]["mae"]) == (False, 5.69, 4600.0)
+
+
+def test_the_plan_page_shows_what_was_known_at_a_time_without_a_script() -> None:
+    one = client(Village(4))
+    page = one.get("/plan", params={"known": "2026-06-03T07:30"}).text
+    assert "What was known" in page.split("</h1>")[0]
+    assert 'value="2026-06-03T07:30"' in page
+    assert "back to now" in page
+    wrong = one.get("/plan", params={"known": "<b>noon"})
+    assert wrong.status_code == 200
+    assert "is no date and time" in wrong.text
+    assert "<b>noon" not in wrong.text

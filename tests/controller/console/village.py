@@ -6,10 +6,30 @@ import hashlib
 import json
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from controller.commands import AcknowledgeAlarm, Command, CommandResult, HoldDevice, ReleaseDevice
+from controller.commands import (
+    AcknowledgeAlarm,
+    CancelStorm,
+    Command,
+    CommandResult,
+    DeclareStorm,
+    HoldDevice,
+    MoneyRequest,
+    OperateDevice,
+    ReleaseDevice,
+)
+from controller.community_values import (
+    CharterPage,
+    CharterView,
+    ClosingLine,
+    MemberLine,
+    MoneyPage,
+    ProposalLine,
+    ReceiptLine,
+    VoteView,
+)
 from controller.console.source import (
     HomeEntry,
     LedgerBalance,
@@ -18,7 +38,10 @@ from controller.console.source import (
     LedgerPosting,
     LedgerProof,
 )
-from controller.store.series import Series
+from controller.ledger.identity import SigningKey
+from controller.store.series import PointRange, Series
+from controller.storm import Check, Storm
+from controller.storm_values import CurvePoint, RationRow, StormView
 from controller.views import (
     AlarmView,
     BillLineView,
@@ -27,16 +50,66 @@ from controller.views import (
     HomeView,
     NextAction,
     NowView,
+    PlanDay,
     PlanRow,
     PlanSeries,
     PlanView,
+    ScoreRow,
     Value,
+    WorkRow,
     Writable,
 )
 from devices.clock import DAY_MS, HOUR_MS, MINUTE_MS, SLOT_MS, Instant, floor_to, parse_iso
 from devices.model import PointId, Quality
 
+KEY = SigningKey(bytes(31) + b"\7")
 AT = parse_iso("2026-06-03T07:40:00Z")
+
+
+def charter_page() -> CharterPage:
+    facts = (("Sharing", "proportional"), ("Paid by the outside", "0.05 EUR/kWh"))
+    changes = (("Sharing", "proportional", "rounds"), ("Paid by the outside", "0.05 EUR/kWh", "0.06 EUR/kWh"))
+    first = VoteView(
+        1, "Fair shares v2", "passed", Instant(AT - 9 * DAY_MS), Instant(AT - 2 * DAY_MS), Instant(AT - DAY_MS), "ana",
+        2, ("home-01", "home-02"), ("home-03",), (), "4f" * 32, (),
+    )  # fmt: skip
+    second = VoteView(
+        2, "Clinic first <v3>", "open", Instant(AT - DAY_MS), Instant(AT + DAY_MS), Instant(AT + 5 * DAY_MS), "ana",
+        2, ("home-01",), (), ("home-02", "home-03"), "a0" * 32, changes,
+    )  # fmt: skip
+    charter = CharterView(2, Instant(AT - DAY_MS), 1, facts)
+    return CharterPage(AT, charter, "A change needs 2 of 3 voters within 168 h", (second, first))
+
+
+def money_page() -> MoneyPage:
+    return MoneyPage(
+        at=AT,
+        accounts=(("till:cash", "120.50 EUR"), ("community:treasury", "-80.00 EUR")),
+        budgets=(("repairs", "pump parts", "300.00 EUR"),),
+        loans=(("Ana's house", "solar kit", "90.00 EUR of 120.00 EUR"),),
+        proposals=(
+            ProposalLine(
+                2,
+                "45.00 EUR to Pump Ltd",
+                "open",
+                ("ana",),
+                "1 of 2 approvals are there",
+                Instant(AT + DAY_MS),
+                "b7" * 32,
+                {"ben": "", "cleo": KEY.did},
+            ),
+            ProposalLine(1, "budget repairs: 300.00 EUR", "done", ("ana", "ben"), "", Instant(AT)),
+        ),
+        members=(
+            MemberLine("Ana's house", "owes 41.20 EUR", "20.10 EUR", 12, "talk"),
+            MemberLine("The clinic", "has 3.00 EUR credit", "", 0, ""),
+        ),
+        receipts=(ReceiptLine(7, AT, "Ana's house", "20.50 EUR", "bank", "B-17"),),
+        receipts_all=7,
+        closed=((Instant(AT - 30 * DAY_MS), "ana and ben"),),
+        closing=ClosingLine("ana", "2026-05-31"),
+        officers={"ana": "treasurer", "ben": "auditor", "cleo": "member"},
+    )
 
 
 def value(label: str, number: float | None, unit: str, quality: Quality = Quality.GOOD, age_ms: int = 1_000) -> Value:
@@ -101,6 +174,17 @@ DEVICES = (
         "fills the tank from surplus until 11:15",
         "",
         writable=Writable("on", "on/off", 0, 1),
+    ),
+    DeviceView(
+        "tie",
+        "breaker",
+        "Breaker",
+        True,
+        (value("closed", 1.0, ""),),
+        "",
+        "",
+        "",
+        choices=((0.0, "open"), (1.0, "close")),
     ),
     DeviceView("tank-1", "tank", "Water tank", True, (value("level", 0.71, "fraction"),), "", "", ""),
     DeviceView(
@@ -229,6 +313,8 @@ def plan_view(at: Instant = AT) -> PlanView:
         PlanSeries("load forecast", "W", "forecast", load),
         PlanSeries("solar forecast", "W", "forecast", sun),
         PlanSeries("battery plan", "W", "plan", battery),
+        PlanSeries("load low", "W", "band", tuple(0.8 * v for v in load)),
+        PlanSeries("load high", "W", "band", tuple(1.2 * v for v in load)),
         PlanSeries("load", "W", "actual", past(load, 0.12)),
         PlanSeries("solar", "W", "actual", past(sun, 0.09)),
         PlanSeries("battery", "fraction", "plan", tuple(soc)),
@@ -271,7 +357,61 @@ def plan_view(at: Instant = AT) -> PlanView:
         ),
         PlanRow("drone-1", "Drone", (block(2.4, 0.5, "parcel", "job", "largest surplus"),)),
     )
-    return PlanView(at, Instant(at - 10 * MINUTE_MS), "optimal", 12.31, 12.24, "EUR", times, series, rows)
+    work = (
+        WorkRow("print-brackets.20260601", at, Instant(at + 3 * HOUR_MS), "workshop", "printer-1"),
+        WorkRow("pump-check.20260601", None, None, "", "", "no crew can do fitting"),
+    )
+    return PlanView(
+        at,
+        Instant(at - 10 * MINUTE_MS),
+        "optimal",
+        12.31,
+        12.24,
+        "EUR",
+        times,
+        series,
+        rows,
+        work=work,
+        used=False,
+        note="rules: over the last 3 days they cost 30.00, plans 36.00",
+        cause="forecast missed: 8.2 kW more net load than expected",
+        days=(
+            PlanDay("2026-06-03", 71.37, 80.24, 65.68, 73.26, 8.87, 5.69),
+            PlanDay("2026-06-02", None, None, None, None, None, None, "not compared: there was an outage"),
+        ),
+        scores=(
+            ScoreRow("load", 1.0, 187, 21_667.0, 4_600.0, 2_136.0, 4_627.0),
+            ScoreRow("water", 1.0, 187, 275.0, 73.0, -5.0, 76.0),
+        ),
+    )
+
+
+def storm_view(at: Instant = AT) -> StormView:
+    """Returns a storm that comes in six hours, rationed."""
+    chances = [max(0.0, 1.0 - h / 80) for h in range(97)]
+    return StormView(
+        at=at,
+        timezone="Europe/Berlin",
+        storm=Storm(Instant(at + 6 * HOUR_MS), Instant(at + 36 * HOUR_MS), "cyclone Vaianu", "ana", at),
+        phase="ahead",
+        causes=("storm warning: cyclone Vaianu",),
+        ration="half",
+        why="the mildest that serves every lifeline for 30 h with 95% (97%); one step milder: 40%",
+        needed_h=30.0,
+        curve_from=Instant(at + 6 * HOUR_MS),
+        curve=tuple(CurvePoint(h, c, c, 1.0, c * c) for h, c in enumerate(chances)),
+        rations=(
+            RationRow("none", "everybody gets what they ask for", (), (), 0.1, 11.0, holds=False),
+            RationRow("half", "lifelines and half", ("charger-1",), ("2 kWh a day",), 0.97, 44.0, holds=True),
+        ),
+        checklist=(
+            Check("tank-1", 0.95, 0.84, False, "tank-1 reaches 84% of 95%"),
+            Check("battery-1", 0.97, 0.97, True, "battery-1 is charged (97%)"),
+        ),
+        restart=(("pump-1",), ("charger-1",)),
+        restart_refused=(("mill-1", "its start needs 54000 W and 27000 W are left"),),
+        futures=32,
+    )
 
 
 def home_view(home: str = "home-07", label: str = "Grete", at: Instant = AT) -> HomeView:
@@ -344,7 +484,10 @@ class Village:
     def __init__(self, entries: int = 61) -> None:
         self.view = now_view()
         self.plan_value = plan_view()
+        self.storm_value = storm_view()
+        self.charter_value, self.money_value = charter_page(), money_page()
         self.commands: list[Command] = []
+        self.samples: dict[PointId, PointRange] = {}
         self.home_labels = {
             f"home-{n:02d}": name
             for n, name in enumerate(
@@ -405,7 +548,24 @@ class Village:
     def now(self) -> NowView:
         return self.view
 
-    def plan(self) -> PlanView:
+    def storm(self) -> StormView:
+        return self.storm_value
+
+    def charter(self) -> CharterPage:
+        return self.charter_value
+
+    def ballot(self, number: int, choice: str) -> Mapping[str, object] | None:
+        return {"vote": "x", "choice": choice} if number == 2 else None
+
+    def vote_file(self, number: int) -> bytes | None:
+        return b'{"atoll_vote":1}' if number == 1 else None
+
+    def money(self) -> MoneyPage:
+        return self.money_value
+
+    def plan(self, known: Instant | None = None) -> PlanView:
+        if known is not None:
+            return replace(self.plan_value, at=known, known=known)
         return self.plan_value
 
     def homes(self) -> tuple[HomeEntry, ...]:
@@ -445,6 +605,9 @@ class Village:
         times = tuple(Instant(at) for at in range(start, end, step_ms))
         return Series(times, {point: tuple(float(i) for i in range(len(times))) for point in points})
 
+    def ranges(self, points: Sequence[PointId], start: Instant, end: Instant) -> dict[PointId, PointRange]:
+        return {point: self.samples.get(point, PointRange((), (), ())) for point in points}
+
     def command(self, command: Command) -> CommandResult:
         if any(one.id == command.id for one in self.commands):
             return CommandResult(command.id, True, "duplicate", "This was done already.")
@@ -461,9 +624,18 @@ class Village:
                 text = f"operator holds {command.value:g} until later: {command.reason}"
                 self._hold(command.device, text)
                 return CommandResult(command.id, True, "ok", f"{command.device} is held.")
+            case OperateDevice(step="select"):
+                return CommandResult(command.id, True, "ok", f"{command.device} is closed. The village would be alone.")
+            case OperateDevice():
+                known = any(one.id == command.selection for one in self.commands)
+                return CommandResult(command.id, known, "ok" if known else "not-selected", f"{command.device} is told.")
             case ReleaseDevice():
                 self._hold(command.device, "")
                 return CommandResult(command.id, True, "ok", f"{command.device} follows the plan again.")
+            case DeclareStorm() | CancelStorm():
+                return CommandResult(command.id, True, "ok", "The storm is noted.")
+            case MoneyRequest():
+                return CommandResult(command.id, False, "unknown-request", "This village has no ledger to book in.")
 
     def _hold(self, device: str, text: str) -> None:
         self.change(devices=tuple(replace(d, hold=text) if d.id == device else d for d in self.view.devices))

@@ -57,3 +57,17 @@ def test_deep_nesting_is_a_refusal_not_a_crash():
     with pytest.raises(NotCanonical):
         decode(b"[" * 100_000 + b"]" * 100_000)
     assert json.loads(b"[]") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"a":9007199254740992}', '{"a":"\\ud800"}', '{"a":1,"a":1}', '{"b":1,"a":1}', '{"a": 1}', '{"\\u0061":1}', "1e3"],
+)
+def test_what_is_not_canonical_is_refused_also_on_the_quick_way(text):
+    with pytest.raises(NotCanonical):
+        decode(text.encode())
+
+
+def test_long_digits_in_a_text_are_no_number():
+    assert decode(b'{"a":"12345678901234567890"}') == {"a": "12345678901234567890"}
+    assert decode(b'{"a":9007199254740991}') == {"a": 9007199254740991}

@@ -92,7 +92,7 @@ def test_the_same_again_is_a_duplicate_and_other_content_is_refused(state):
         ({"postings": (Posting("nobody", "x", 1), Posting("b", "x", -1))}, RejectionCode.UNKNOWN_ACCOUNT),
         ({"postings": (Posting("purse", "x", -1), Posting("b", "x", 1))}, RejectionCode.BELOW_LIMIT),
         ({"postings": (Posting("purse", "x", 101), Posting("b", "x", -101))}, RejectionCode.ABOVE_LIMIT),
-        ({"body": {"n": 2**53}}, RejectionCode.BAD_BODY),
+        ({"body": {"n": 2**53}}, RejectionCode.INTEGER_TOO_LARGE),
         ({"body": {"n": 0.5}}, RejectionCode.BAD_BODY),
     ],
 )
@@ -120,6 +120,8 @@ def test_pending_is_posted_voided_or_expired_once(state):
     assert code(state, ExpirePending(ident("e"), AT, ident("p1"))) is RejectionCode.NOT_EXPIRED
     assert code(state, PostPending(ident("q"), Instant(AT + 1000), ident("p1"))) is RejectionCode.EXPIRED
     write(state, PostPending(ident("q"), AT, ident("p1")))
+    assert apply(state, PostPending(ident("q"), AT, ident("p1"))) == Duplicate(ident("q"))
+    assert code(state, VoidPending(ident("q"), AT, ident("p1"), "late")) is RejectionCode.CONFLICT
     assert held(state, "purse", "x") == (60, 0)
     assert code(state, VoidPending(ident("v"), AT, ident("p1"), "late")) is RejectionCode.NOT_PENDING
     assert code(state, VoidPending(ident("v"), AT, ident("never"), "late")) is RejectionCode.UNKNOWN_ENTRY

@@ -56,7 +56,7 @@ def test_unknown_logs_and_keys():
     assert status(submission(0, 7, signer=STRANGER), None) == 403
     torn = Submission(0, (), submission(0, 7).note.replace("7", "07", 1))
     assert status(torn, None) in (400, 403)
-    assert trusted({"test.atoll/ledger": LOG.verifier}, submission(0, 7).note) == (LOG.verifier,)
+    assert trusted({"test.atoll/ledger": (LOG.verifier,)}, submission(0, 7).note) == (LOG.verifier,)
     assert trusted({}, submission(0, 7).note) == ()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from dataclasses import replace
 
@@ -9,9 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controller.entry_words import entry_text
 from controller.ledger.core import Duplicate, Rejection
 from controller.ledger.entries import SealedEntry, derived_id
+from controller.money.desk import Asked
+from controller.money.rules import MoneyRules, Officer
 from controller.settlement.intervals import Quarantine
+from controller.settlement.run_names import RUN_KEYS, name_in, run_name
 from controller.shell.books import Books, LedgerReader, TimezoneChanged
 from controller.shell.journal import JournalDamaged
 from controller.shell.ledger_verify import verify
@@ -49,7 +54,7 @@ def settled(books):
     rows = books.reader().entries(None, 10_000)
     reversed_ids = {e.refers for e in rows if e.state == "reversal"}
     return {
-        (e.kind, e.period, e.member): (e.postings, {k: v for k, v in e.body.items() if k not in ("run", "revision")})
+        (e.kind, e.period, e.member): (e.postings, {k: v for k, v in e.body.items() if k not in RUN_KEYS})
         for e in rows
         if e.state == "posted" and e.id not in reversed_ids
     }
@@ -210,6 +215,36 @@ def test_a_missing_meter_is_quarantined_alone_and_corrected_when_its_records_com
     assert verify(path).findings == []
 
 
+def test_runs_have_names_and_a_resettlement_says_what_it_replaces(path):
+    officers = (Officer("ana", "treasurer"), Officer("ben", "auditor"))
+    end = Instant(START + DAY_MS)
+    records = Village(START).until(Instant(end + 8 * HOUR_MS))
+    late = [r for r in records if r.usage_point == "home-02" and r.start < end]
+    books = Books.open(path, replace(rules(), money=MoneyRules(officers=officers)))
+    runs = live(books, without(records, "home-02"))
+    assert [run.name for run in runs] == ["SF", "SF"]
+    now = Instant(end + 9 * HOUR_MS)
+    books.accept(late[:50])
+    assert [run.name for run in books.run_due(now) if run.entries] == ["R1"], "held back as before: no bill changes"
+    for number, name in enumerate(("ana", "ben")):
+        asked = Asked(derived_id(now, "close", number), name, now)
+        assert books.till.ask(asked, {"do": "close", "period": "2026-06-01", "as": name}).accepted
+    books.accept(late[50:])
+    assert [run.name for run in books.run_due(now) if run.entries] == ["RF", "RF"]
+    found = {kind: [e for e in books.reader().of_kind(kind, 50) if e.state == "posted"] for kind in ("run.day", "bill")}
+    days = [(e.body["run"], e.id, e.body.get("replaces")) for e in reversed(found["run.day"])]
+    assert [name for name, *_ in days] == ["SF", "R1", "RF"]
+    assert [before for *_, before in days] == [None, days[0][1], days[1][1]]
+    bills = {str(e.body["run"]): e for e in found["bill"] if e.member == "home-02"}
+    assert "replaces" not in bills["SF"].body
+    assert bills["RF"].body["replaces"] == bills["SF"].id
+    assert entry_text("bill", bills["RF"].body, "home-02", "2026-06-01") == "bill home-02 2026-06-01 (RF)"
+    assert name_in({"run": "correction", "revision": 2}) == "R2", "as ledgers from before have it"
+    assert (run_name(3), run_name(3, closed=True)) == ("R3", "RF")
+    books.close(now)
+    assert verify(path).findings == []
+
+
 def test_a_gap_is_estimated_between_registers_and_marked(path):
     end = Instant(START + DAY_MS)
     records = Village(START).until(Instant(end + 8 * HOUR_MS))
@@ -286,6 +321,7 @@ def test_what_was_not_committed_is_gone_and_can_be_sent_again(path):
     books.accept(records[500:])
     books.run_due(Instant(START + DAY_MS))
     del books  # no commit: as if the process had died
+    gc.collect()  # books and their desks know each other
     books = Books.open(path, rules())
     assert books.reader().records() == 500
     assert books.accept(records).accepted == len(records) - 500
@@ -301,6 +337,7 @@ def test_late_days_survive_a_restart(path):
     books.accept(late)
     books.commit(end)
     del books
+    gc.collect()
     assert verify(path).waiting == ("2026-06-01",)
     books = Books.open(path, rules())
     assert [run.run for run in books.run_due(end)] == ["correction", "bill-correction"]

@@ -18,7 +18,8 @@ import pytest
 from controller.shell.planner import Planner, PlannerLimits
 from optimizer.answer import Answer, Cause, Failed, Planned, Refused
 from optimizer.check import check
-from optimizer.codec import encode
+from optimizer.codec import Answered, encode
+from optimizer.plan import Plan
 from optimizer.problem import Problem, Stop
 from tests.optimizer.problems import bare, village
 
@@ -33,7 +34,7 @@ def planner() -> Iterator[Planner]:
     one.close()
 
 
-def broken(tmp_path: Path, program: str, timeout_s: float = 5.0) -> Planner:
+def broken(tmp_path: Path, program: str, timeout_s: float = 30.0) -> Planner:
     """Returns a planner whose child is some other program."""
     path = tmp_path / "child.py"
     path.write_text(program)
@@ -166,8 +167,7 @@ def test_a_plan_that_breaks_a_rule_is_never_handed_on(tmp_path: Path) -> None:
     good.close()
     assert isinstance(answer, Planned)
     lie = replace(answer.plan, cost=answer.plan.cost - 1.0, bound=answer.plan.bound - 1.0)
-    reply = f'{{"number":1,"seconds":0.1,"peak_kib":1,"plan":{encode(lie)},"infeasible":null,"failure":null}}'
-    (tmp_path / "reply").write_text(reply)
+    (tmp_path / "reply").write_text(encode(Answered(1, 0.1, 1, plan=lie)))
     program = f"import sys; sys.stdin.readline(); print(open({str(tmp_path / 'reply')!r}).read()); sys.stdin.read()"
     planner = broken(tmp_path, "import functools; print = functools.partial(print, flush=True)\n" + program)
     assert "cost" in failed(ask(planner), Cause.INVALID)
@@ -282,6 +282,25 @@ def test_the_child_is_nice_and_limited(planner: Planner) -> None:
     limits = Path(f"/proc/{pid}/limits").read_text()
     line = next(text for text in limits.splitlines() if text.startswith("Max address space"))
     assert "unlimited" not in line.split()[3]
+
+
+def test_a_warm_question_keeps_what_the_child_decided_last(planner: Planner) -> None:
+    """A start that a little more sun would move stays where it was; a new child has nothing to keep."""
+    day = village(cloud=0.5)
+    first = planned(planner.ask(day, STOP, 1, warm=True))
+    moved = replace(day, pv_kw=tuple(kw * 1.03 for kw in day.pv_kw))
+    warm, cold = planned(planner.ask(moved, STOP, 1, warm=True)), planned(planner.ask(moved, STOP, 1))
+    for plan in (warm, cold):
+        assert not check(moved, plan)
+    for job in day.jobs:
+        assert [step.on for step in warm.units[job.id]] == [step.on for step in first.units[job.id]]
+    assert cold.cost <= warm.cost + 1e-6
+    assert warm.cost <= cold.cost + 0.01 * abs(cold.cost)
+
+
+def planned(answer: Answer) -> Plan:
+    assert isinstance(answer, Planned), answer
+    return answer.plan
 
 
 def test_the_hub_loads_neither_numpy_nor_a_solver() -> None:

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from controller.shell.broker import BrokerChild, choose
+from controller.store.ledger_file import LedgerFile
 from devices.clock import SLOT_MS, Instant
-from devices.drivers import sunspec_values
 from devices.events import Incoming, LinkUp
 from devices.model import DeviceKind, IntervalRecord
 from devices.outbox import Ack, decode_batch, encode_acks
@@ -26,6 +26,7 @@ from devices.shell.mqtt import Link
 from devices.shell.run_clock import RunClock
 from devices.sparkplug import HostSession, RecordBatch, Send
 from devices.sunspec import encode_chain
+from devices.sunspec_points import sunspec_values
 from tests.devices.shell.modbus_server import served
 
 pytestmark = pytest.mark.integration
@@ -48,6 +49,44 @@ try:
     run_gateway(config, data_dir, broker, clock, {METER.endpoint: endpoint})
 except AlreadyRunning as problem:
     sys.exit(str(problem))
+"""
+
+
+HUB = """
+import sys, time
+from pathlib import Path
+from controller.shell.books import Books
+from devices.events import Incoming, LinkUp
+from devices.model import UsagePointId
+from devices.outbox import Ack, decode_batch, encode_acks
+from devices.shell.inbox import Inbox
+from devices.shell.mqtt import Link
+from devices.shell.run_clock import RunClock
+from devices.sparkplug import HostSession, RecordBatch, Send
+from tests.ledger_village import rules
+folder, broker = Path(sys.argv[1]), sys.argv[2]
+clock, _ = RunClock.join(folder / "run.json")
+books, inbox, session = Books.open(str(folder / "ledger.db"), rules(2)), Inbox(), HostSession("village")
+host, _, port = broker.rpartition(":")
+link = Link("hub", host, int(port), will=lambda: session.will(clock.now()),
+            subscriptions=session.subscriptions(), inbox=inbox)
+link.start()
+while True:
+    for event in inbox.get(0.05):
+        now = clock.now()
+        found = session.receive(event.topic, event.payload, now) if isinstance(event, Incoming) else []
+        if isinstance(event, LinkUp):
+            link.publish(session.birth(now))
+        for one in [*found, *session.due(now)]:
+            if isinstance(one, Send):
+                link.publish(one.message)
+            elif isinstance(one, RecordBatch):
+                print("received", *(record.page for record in decode_batch(one.payload)), flush=True)
+                books.accept(decode_batch(one.payload))
+                time.sleep(0.3)  # the test kills here
+                acks = [Ack(UsagePointId(p), e, n) for p, e, n in books.commit(now).acks]
+                print("committed", *(ack.page for ack in acks), flush=True)
+                link.publish(session.ack(one.node, encode_acks(acks), now))
 """
 
 
@@ -174,3 +213,40 @@ def test_no_record_is_lost_or_changed_by_kill_9(tmp_path: Path, broker: str, sta
     assert all(after.start == before.end for before, after in itertools.pairwise(records))
     assert hub.born >= 5
     assert "event=stopped" in (gateway.stdout.read() if gateway.stdout else "")
+
+
+def test_a_hub_that_dies_between_receipt_and_commit_gets_the_batch_again(
+    tmp_path: Path, broker: str, start: Start
+) -> None:
+    RunClock.start(tmp_path / "run.json", Instant(1_780_272_000_000 // SLOT_MS * SLOT_MS), SPEED)
+    gateway = start()
+    lost: set[str] = set()
+    committed = 0
+    for life in range(4):
+        words = [sys.executable, "-c", HUB, str(tmp_path), broker]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as hub:
+            assert hub.stdout is not None
+            line = hub.stdout.readline()
+            assert line.startswith("received"), line
+            if life < 3:
+                hub.send_signal(signal.SIGKILL)  # it has the batch and has written nothing
+                lost |= set(line.split()[1:])
+                continue
+            again = set(line.split()[1:])
+            while committed < 8 or not again >= lost:
+                word, *pages = hub.stdout.readline().split()
+                again |= set(pages) if word == "received" else set()
+                committed = max([committed, *map(int, pages)]) if word == "committed" else committed
+            hub.send_signal(signal.SIGKILL)
+    assert lost
+    gateway.send_signal(signal.SIGTERM)
+    assert gateway.wait(timeout=10) == 0
+    file = LedgerFile.read(tmp_path / "ledger.db")
+    try:
+        records = [kept.record for kept in file.records(Instant(0), Instant(2**60))]
+    finally:
+        file.close()
+    pages = [record.page for record in records]
+    assert pages == list(range(1, len(pages) + 1)), "each page once, none missing"
+    assert len(pages) >= committed
+    assert all(one.end == after.start for one, after in itertools.pairwise(records))

@@ -12,7 +12,7 @@ import pytest
 
 from devices.bus import BusAnswer, BusRead, BusWrite, BusWritten, ReadRequest, WriteRequest
 from devices.model import BusFault, DeviceId
-from devices.shell.modbus import Modbus
+from devices.shell.modbus import Modbus, open_wire
 from tests.devices.shell.modbus_server import served
 
 ME = DeviceId("meter")
@@ -208,3 +208,23 @@ def test_writes_go_before_waiting_reads(raw: Callable[[Answer], str]) -> None:
         caller.answers.get(timeout=10)
     assert seen.index(16) <= 1
     caller.bus.stop()
+
+
+def test_a_relays_own_timer_goes_out_over_tcp_as_it_is() -> None:
+    """Function 5 with a number that is no coil state, which pymodbus itself cannot say."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        wire = open_wire(f"127.0.0.1:{server.getsockname()[1]}", 5.0)
+        heard: list[bytes] = []
+
+        def answer() -> None:
+            peer, _ = server.accept()
+            with peer:
+                heard.append(peer.recv(64))
+                peer.sendall(heard[0])  # a relay echoes the request
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        assert wire.write(WriteRequest(DeviceId("r"), "on", "", 1, 5, 0x200, (7,))) is None
+        thread.join(5)
+        wire.close()
+    assert heard[0][6:] == bytes.fromhex("01 05 0200 0007")

@@ -15,6 +15,7 @@ import pytest
 from controller.shell.broker import BrokerChild, free_port
 from devices.clock import Instant
 from devices.events import Incoming, LinkDown, LinkUp
+from devices.flood import BURST, FREE, RATE
 from devices.model import DeviceId, Message, Quality, Readings
 from devices.shell.inbox import Inbox
 from devices.shell.mqtt import BadClientId, Link
@@ -90,6 +91,25 @@ def test_a_packet_beyond_256_kib_costs_its_sender_the_connection_and_nobody_else
     flooder.up()
     flooder.link.publish(Message("t", b"small"))
     assert reader.until(lambda _: True) == [Incoming("t", b"small")]
+
+
+def test_a_flood_by_one_takes_nothing_from_another(party: Callable[..., Party]):
+    """A reader that is slow, beside one that says 20,000 things at once and one that says ten and its last word."""
+    reader, loud, meek = party("reader", "spBv1.0/#").up(), party("loud").up(), party("meek").up()
+    started = time.monotonic()
+    for number in range(20_000):
+        loud.link.publish(Message("spBv1.0/v/DDATA/loud/x", b"%d" % number))
+        if number % 2_000 == 0:
+            meek.link.publish(Message("spBv1.0/v/DDATA/meek/x", b"%d" % number))
+    deadline = time.monotonic() + WAIT_S
+    while loud.link._client is not None and loud.link._client.backlog and time.monotonic() < deadline:
+        time.sleep(0.02)  # the reader takes nothing meanwhile
+    meek.link.publish(Message("spBv1.0/v/DDATA/meek/x", b"last"))
+    seen = reader.until(lambda event: event == Incoming("spBv1.0/v/DDATA/meek/x", b"last"))
+    assert sum(event.topic.endswith("meek/x") for event in seen) == 11
+    assert reader.inbox.dropped == 0
+    seconds = 1 + time.monotonic() - started  # a slow machine is a slow flood: each second begins with what is free
+    assert sum(event.topic.endswith("loud/x") for event in seen) <= BURST + (FREE + RATE) * seconds
 
 
 def test_stop_without_a_broker_returns():

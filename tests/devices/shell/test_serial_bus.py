@@ -15,6 +15,7 @@ from devices.shell.modbus import Modbus
 from devices.shell.serial_wire import LATE_S
 from firmware_sim.products import Product, Rack
 from firmware_sim.shell.serial_bus import Faults, SerialBus
+from tests.devices.shell.conftest import WAIT_S
 
 BAUD = 115200  # the tests' line is fast; the benchmark's is not
 FIRST = (0x4366, 0)  # 230.0 as float32, which a fresh meter shows
@@ -141,8 +142,11 @@ def test_a_babbling_bus_gives_no_value_and_comes_back(start: Start, master: Call
     mine = master(bus)
     assert mine.ask(1) == FIRST
     bus.faults.babble = True
-    assert mine.ask(1) is BusFault.GARBLED
-    assert mine.ask(2) is BusFault.GARBLED
+    for _ in range(20):  # on a busy machine the babbler has pauses, and a request may get through to no answer
+        assert mine.ask(1) is BusFault.GARBLED
+        assert mine.ask(2) is BusFault.GARBLED
+        if "jammed" in mine.modbus.problem(mine.endpoint):
+            break
     assert "jammed" in mine.modbus.problem(mine.endpoint)
     bus.faults.babble = False
     assert mine.ask(2) == FIRST
@@ -181,12 +185,15 @@ def test_dead_units_leave_the_others_six_sevenths_of_the_bus(start: Start, maste
     started = time.monotonic()
     for unit in (1, 2, 8, 9):
         mine.submit(unit)
-    while time.monotonic() - started < 4:
+
+    def dead() -> list[int]:
+        return [unit for unit, at in bus.requests if unit in {8, 9} and at > started]
+
+    while (lasted := time.monotonic() - started) < 4 or (set(dead()) != {8, 9} and lasted < WAIT_S):
         answer = mine.answers.get(timeout=5)
         assert isinstance(answer, BusAnswer)
         answered += not isinstance(answer.registers, BusFault)
         mine.submit(answer.request.unit)
-    times = [at for unit, at in bus.requests if unit in {8, 9} and at > started]
-    assert 1 <= len(times) <= 4  # 0.3 s each, 1.8 s between them
-    assert {unit for unit, at in bus.requests if unit in {8, 9} and at > started} == {8, 9}
+    assert set(dead()) == {8, 9}
+    assert len(dead()) <= 2 + lasted / 1.8  # 0.3 s each, 1.8 s between them
     assert answered > 40

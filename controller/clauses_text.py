@@ -1,0 +1,60 @@
+"""Which clause of a charter a line of a bill or an entry of the log rests on, and its arithmetic in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from controller.settlement.bills import AMOUNT, Line
+
+_LINES = {
+    "lifeline energy": "[lifeline] wh, price",
+    "energy from the community": "[sharing] key, [price]",
+    "energy from outside, ": "[[band]] import_price",
+    "energy sold to the community": "[sharing] key, [price]",
+    "energy sold to the outside": "export_price",
+    "lifeline water": "[lifeline] ml, water_price",
+    "water": "water_price",
+    "levy": "[fees] levy_per_kwh",
+    "solidarity share": "[fees] solidarity_per_kwh",
+    "network fee, feeder ": "[[network]] per_kwh",
+    "fee per bill": "[fees] per_bill",
+    "share of the outside's bill": "[price] rule = bill-sharing",
+    "share of the outside's payment": "[price] rule = bill-sharing",
+    "premium on shared energy": "[price] premium, takers_permille, givers_permille",
+    "deliveries": "[[service]] delivery",
+}
+KINDS: Mapping[str, tuple[str, str]] = {
+    "settle.day": ("[sharing] key, [lifeline]", "own registers and the slot totals of the day's run"),
+    "settle.grid": ("[sharing] key", "the grid meter against the sum of all members; the rest are losses"),
+    "run.day": ("[sharing] key", "the slot totals that every household recomputes its share from"),
+    "bill": ("bill_period, rounding", "the lines of all days of the period"),
+    "run.bill": ("bill_period, rounding", "sum of the bills, the exact sum rounded once, the outside's bill"),
+    "dividend": ("[dividend]", "the community's gain of the period"),
+    "work.credit": ("[[service]] work-credit", "credits times the charter's price"),
+    "service.charge": ("[[service]] robot-hour", "hours times the charter's price"),
+    "payment": ("[treasury]", "what a member paid"),
+    "loan.instalment": ("[treasury]", "the loan divided by its number of bills"),
+    "treasury.spend": ("[treasury] approvals", "what a budget holds, and who agreed"),
+    "treasury.budget": ("[treasury] approvals", "what the treasury holds, and who agreed"),
+    "vote.open": ("[quorum]", "the charter's document, and who may vote"),
+    "vote.cast": ("[quorum]", "one signed ballot"),
+    "vote.result": ("[quorum] approvals", "the ballots"),
+    "charter": ("[quorum], or the site file", "the rules themselves"),
+    "charter.table": ("[[band]], timezone", "civil time compiled into instants"),
+}
+"""Kind of entry -> (clause, what goes in)."""
+
+
+def clause_of(text: str) -> str:
+    """Returns the clause that a line of a bill rests on."""
+    found = _LINES.get(text)
+    if found is not None:
+        return found
+    return next((clause for start, clause in _LINES.items() if text.startswith(start)), "no clause: ask the auditor")
+
+
+def arithmetic(line: Line, currency: str) -> str:
+    """Returns `1.25 kWh x 0.29 EUR/kWh = 0.3625 EUR`."""
+    if line.unit == AMOUNT:
+        return f"{line.amount_text()} {currency}"
+    return f"{line.quantity_text()} x {line.price_text(currency)} = {line.amount_text()} {currency}"

@@ -1,0 +1,248 @@
+"""What a command may not do: every rule of the book, each with the refusal that a treasurer understands."""
+
+from __future__ import annotations
+
+from controller.ledger.canonical import AMOUNT_LIMIT, NotCanonical
+from controller.ledger.entries import Entry, EntryState
+from controller.ledger.orders import (
+    RULED_KINDS,
+    Approve,
+    AskClose,
+    ClosePeriod,
+    Command,
+    ExpirePending,
+    OpenAccount,
+    Post,
+    PostPending,
+    Rejection,
+    RejectionCode,
+    Reserve,
+    Reverse,
+    SetLimits,
+    VoidPending,
+)
+from controller.ledger.quorum import quorum_of, signed_by
+from controller.ledger.state import Account, LedgerState
+
+_TAKING = (EntryState.POSTED, EntryState.PENDING, EntryState.REVERSAL)
+"""States in which an entry takes from an account what it had not taken before."""
+
+
+def judge(state: LedgerState, command: Command, entry: Entry) -> Rejection | None:
+    """Returns why the entry that a command describes cannot be written, or None."""
+    match command:
+        case Post():
+            problem = _judge_kind(entry)
+        case Reserve():
+            problem = _judge_kind(entry) or _judge_reserve(entry)
+        case Reverse():
+            problem = _judge_reversal(state, command)
+        case PostPending():
+            problem = _judge_posting(state, command)
+        case ExpirePending():
+            expires = state.pending[command.pending].expires
+            early = expires is None or command.at < expires
+            problem = (
+                Rejection(RejectionCode.NOT_EXPIRED, f"entry {command.pending} stands until {expires}")
+                if early
+                else None
+            )
+        case OpenAccount():
+            problem = _judge_opening(state, command)
+        case SetLimits():
+            problem = _judge_limits(state, command)
+        case Approve():
+            problem = _judge_approval(state, command)
+        case AskClose() | ClosePeriod():
+            problem = _judge_close(state, command)
+        case VoidPending():
+            problem = None
+    return problem or judge_postings(entry) or judge_accounts(state, entry)
+
+
+def _judge_kind(entry: Entry) -> Rejection | None:
+    if entry.kind in RULED_KINDS:
+        return Rejection(
+            RejectionCode.RESERVED_KIND, f"entry {entry.id}: {entry.kind} is written by its own command only"
+        )
+    return None
+
+
+def _judge_reserve(entry: Entry) -> Rejection | None:
+    if not entry.postings:
+        return Rejection(RejectionCode.NO_POSTINGS, f"pending entry {entry.id} reserves nothing: give it postings")
+    try:
+        quorum_of(entry.body)
+    except NotCanonical as error:
+        return Rejection(RejectionCode.WRONG_QUORUM, f"entry {entry.id}: {error}")
+    return None
+
+
+def _judge_posting(state: LedgerState, command: PostPending) -> Rejection | None:
+    pending = state.pending[command.pending]
+    quorum = quorum_of(pending.body)
+    if pending.expires is not None and command.at >= pending.expires:
+        code = RejectionCode.EXPIRED if quorum is None else RejectionCode.EXPIRED_APPROVAL
+        return Rejection(code, f"entry {command.pending} expired at {pending.expires}; propose it again")
+    missing = "" if quorum is None else quorum.missing(state.approvals.get(command.pending, {}))
+    if missing:
+        return Rejection(RejectionCode.WRONG_QUORUM, f"entry {command.pending} is not approved yet: {missing}")
+    return None
+
+
+def _judge_opening(state: LedgerState, command: OpenAccount) -> Rejection | None:
+    if command.account in state.accounts:
+        return Rejection(RejectionCode.ACCOUNT_EXISTS, f"account {command.account!r} is open already")
+    return _judge_range(command)
+
+
+def _judge_limits(state: LedgerState, command: SetLimits) -> Rejection | None:
+    account = state.accounts.get(command.account)
+    if account is None:
+        return Rejection(RejectionCode.UNKNOWN_ACCOUNT, f"no account {command.account!r}; open it first")
+    if account.lifeline and account.floor is not None and (command.floor is None or command.floor < account.floor):
+        return Rejection(
+            RejectionCode.LIFELINE,
+            f"{command.account} is a lifeline: its floor of {account.floor} may rise, but not be lowered",
+        )
+    return _judge_range(command)
+
+
+def _judge_range(command: OpenAccount | SetLimits) -> Rejection | None:
+    floor, ceiling = command.floor, command.ceiling
+    if any(limit is not None and abs(limit) >= AMOUNT_LIMIT for limit in (floor, ceiling)):
+        return Rejection(RejectionCode.BAD_AMOUNT, f"account {command.account}: a limit is not below 2^63")
+    if floor is not None and ceiling is not None and floor > ceiling:
+        return Rejection(
+            RejectionCode.BAD_AMOUNT, f"account {command.account}: floor {floor} lies above ceiling {ceiling}"
+        )
+    return None
+
+
+def _judge_approval(state: LedgerState, command: Approve) -> Rejection | None:
+    pending, quorum = state.pending[command.pending], quorum_of(state.pending[command.pending].body)
+    assert quorum is not None
+    if command.leaf != state.leaves[command.pending].hex():
+        return Rejection(
+            RejectionCode.CONFLICT, f"{command.by} approved other content than entry {command.pending} has; look again"
+        )
+    if pending.expires is not None and command.at >= pending.expires:
+        return Rejection(
+            RejectionCode.EXPIRED_APPROVAL, f"entry {command.pending} expired at {pending.expires}; propose it again"
+        )
+    if command.by in state.approvals.get(command.pending, {}):
+        return Rejection(
+            RejectionCode.ALREADY_APPROVED, f"{command.by} has approved {command.pending}; another person must be next"
+        )
+    key = quorum.who[command.by].key
+    if key and not signed_by(key, command.leaf, command.signature):
+        return Rejection(
+            RejectionCode.BAD_SIGNATURE, f"{command.by} signs with {key}; this signature is missing or by another key"
+        )
+    return None
+
+
+def _judge_close(state: LedgerState, command: AskClose | ClosePeriod) -> Rejection | None:
+    if command.until <= state.sealed_until:
+        return Rejection(RejectionCode.SEALED_PERIOD, f"everything before {state.sealed_until} is closed already")
+    if command.until > command.at:
+        return Rejection(RejectionCode.NOT_OVER, f"{command.until} is not over yet: close what has passed")
+    if isinstance(command, AskClose):
+        return None
+    asked = state.closings.get(command.asked)
+    if asked is None or asked.until != command.until:
+        return Rejection(RejectionCode.UNKNOWN_ENTRY, f"nobody asked to close until {command.until}: ask first")
+    if asked.by == command.by:
+        return Rejection(
+            RejectionCode.WRONG_QUORUM, f"{command.by} asked for this close; a second person must agree to it"
+        )
+    if asked.trial != command.trial:
+        return Rejection(
+            RejectionCode.WRONG_TRIAL, f"{asked.by} closed on a trial balance that is not today's; ask again"
+        )
+    return None
+
+
+def _judge_reversal(state: LedgerState, command: Reverse) -> Rejection | None:
+    target = command.target
+    if state.leaves.get(target.entry.id) != target.leaf:
+        return Rejection(RejectionCode.UNKNOWN_ENTRY, f"entry {target.entry.id} is not in the ledger with this content")
+    if target.entry.state not in (EntryState.POSTED, EntryState.POST):
+        return Rejection(
+            RejectionCode.NOT_POSTED,
+            f"entry {target.entry.id} is {target.entry.state}: only posted entries are reversed",
+        )
+    if target.entry.kind in RULED_KINDS:
+        return Rejection(
+            RejectionCode.NOT_POSTED,
+            f"entry {target.entry.id} is {target.entry.kind}: it moves nothing that could be taken back",
+        )
+    if target.entry.id in state.reversed:
+        return Rejection(RejectionCode.ALREADY_REVERSED, f"entry {target.entry.id} is reversed already; once is all")
+    return None
+
+
+def judge_postings(entry: Entry) -> Rejection | None:
+    """Returns why the amounts of an entry cannot stand, whatever the accounts hold."""
+    sums: dict[str, int] = {}
+    for posting in entry.postings:
+        amount = posting.amount
+        if amount == 0 or not -AMOUNT_LIMIT < amount < AMOUNT_LIMIT:
+            return Rejection(
+                RejectionCode.BAD_AMOUNT, f"entry {entry.id}: {amount} on {posting.account} is zero or not below 2^63"
+            )
+        sums[posting.asset] = sums.get(posting.asset, 0) + amount
+    for asset, total in sums.items():
+        if total:
+            return Rejection(RejectionCode.UNBALANCED, f"entry {entry.id}: {asset} sums to {total}, not to 0")
+    return None
+
+
+def judge_accounts(state: LedgerState, entry: Entry) -> Rejection | None:
+    """Returns why an entry cannot stand in this ledger: closed period, unknown accounts, limits."""
+    if entry.postings and entry.at < state.sealed_until:
+        return Rejection(
+            RejectionCode.SEALED_PERIOD,
+            f"entry {entry.id}: {entry.at} lies in a closed period; book it today and name the earlier date in words",
+        )
+    accounts, balances = state.accounts, state.balances
+    moves: dict[tuple[str, str], int] = {}
+    for posting in entry.postings:
+        key = posting.account, posting.asset
+        if posting.account not in accounts:
+            return Rejection(
+                RejectionCode.UNKNOWN_ACCOUNT, f"entry {entry.id}: no account {posting.account!r}; open it first"
+            )
+        moves[key] = moves.get(key, 0) + posting.amount
+    if entry.state not in _TAKING:
+        return None  # its amounts were judged when they were reserved
+    for key, change in moves.items():
+        balance, account = balances.get(key), accounts[key[0]]
+        after = change if balance is None else balance.posted + balance.pending + change
+        if account.floor is None and account.ceiling is None and -AMOUNT_LIMIT < after < AMOUNT_LIMIT:
+            continue
+        problem = _judge_holding(account, entry.id, key, change, after)
+        if problem is not None:
+            return problem
+    return None
+
+
+def _judge_holding(account: Account, id: str, key: tuple[str, str], change: int, after: int) -> Rejection | None:
+    """Returns why an account cannot hold what it would hold after a change."""
+    name, asset = key
+    if abs(after) >= AMOUNT_LIMIT:
+        return Rejection(RejectionCode.BAD_AMOUNT, f"entry {id}: {name} would hold {after} {asset}")
+    if account.floor is not None and change < 0 and after < account.floor:
+        if account.lifeline:
+            return Rejection(
+                RejectionCode.LIFELINE,
+                f"entry {id}: {name} is a lifeline and keeps {account.floor} {asset}; {after} would be left",
+            )
+        return Rejection(
+            RejectionCode.BELOW_LIMIT, f"entry {id}: {name} would hold {after} {asset}, at least {account.floor}"
+        )
+    if account.ceiling is not None and change > 0 and after > account.ceiling:
+        return Rejection(
+            RejectionCode.ABOVE_LIMIT, f"entry {id}: {name} would hold {after} {asset}, at most {account.ceiling}"
+        )
+    return None

@@ -1,0 +1,124 @@
+"""What the book holds, and how a written entry changes it: `absorb` folds the log into a `LedgerState`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from controller.ledger import orders
+from controller.ledger.canonical import Json
+from controller.ledger.entries import Entry, EntryState, Posting, SealedEntry
+from controller.ledger.orders import RULED_KINDS
+from devices.clock import Instant
+
+START = Instant(0)
+
+
+@dataclass(slots=True)
+class Account:
+    """An account and its limits on posted plus pending, per asset."""
+
+    floor: int | None = None
+    ceiling: int | None = None
+    lifeline: bool = False
+
+
+@dataclass(slots=True)
+class Balance:
+    """What an account holds of one asset."""
+
+    posted: int = 0
+    pending: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """A close that one person has asked for."""
+
+    until: Instant
+    trial: str
+    by: str
+
+
+@dataclass(slots=True)
+class LedgerState:
+    """Everything that `apply` looks at; owned by one loop, changed by `absorb` only."""
+
+    accounts: dict[str, Account] = field(default_factory=dict[str, Account])
+    balances: dict[tuple[str, str], Balance] = field(default_factory=dict[tuple[str, str], Balance])
+    leaves: dict[str, bytes] = field(default_factory=dict[str, bytes])  # entry id -> leaf hash
+    pending: dict[str, Entry] = field(default_factory=dict[str, Entry])
+    settled: dict[str, Entry] = field(default_factory=dict[str, Entry])  # what was pending: repeats get their answer
+    reversed: set[str] = field(default_factory=set[str])
+    approvals: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])  # pending -> name -> role
+    closings: dict[str, Closing] = field(default_factory=dict[str, Closing])  # asked for, not agreed yet
+    sealed_until: Instant = START  # nothing that moves amounts is booked before this any more
+
+    def imbalance(self) -> int:
+        """Returns the largest |sum of all balances| over the assets: 0, or the ledger is broken."""
+        sums: dict[str, int] = {}
+        for (_, asset), balance in self.balances.items():
+            sums[asset] = sums.get(asset, 0) + balance.posted
+        return max((abs(total) for total in sums.values()), default=0)
+
+
+def absorb(state: LedgerState, sealed: SealedEntry) -> None:
+    """Folds a written entry into the state; replaying a log from its first entry gives the same state."""
+    entry = sealed.entry
+    state.leaves[entry.id] = sealed.leaf
+    match entry.state:
+        case EntryState.POSTED:
+            _move(state, entry.postings, 1, 0)
+            if entry.kind in RULED_KINDS:
+                absorb_rule(state, entry)
+        case EntryState.PENDING:
+            state.pending[entry.id] = entry
+            _move(state, entry.postings, 0, 1)
+        case EntryState.POST:
+            state.settled[entry.refers] = state.pending.pop(entry.refers)
+            state.approvals.pop(entry.refers, None)
+            _move(state, entry.postings, 1, -1)
+        case EntryState.VOID | EntryState.EXPIRE:
+            state.settled[entry.refers] = state.pending.pop(entry.refers)
+            state.approvals.pop(entry.refers, None)
+            _move(state, entry.postings, 0, -1)
+        case EntryState.REVERSAL:
+            state.reversed.add(entry.refers)
+            _move(state, entry.postings, 1, 0)
+
+
+def absorb_rule(state: LedgerState, entry: Entry) -> None:
+    """Folds an entry of a ruled kind into the state: accounts and limits, approvals, closed periods."""
+    body = entry.body
+    match entry.kind:
+        case orders.ACCOUNT_OPENED:
+            floor, ceiling = _limit(body.get("floor")), _limit(body.get("ceiling"))
+            state.accounts[str(body["account"])] = Account(floor, ceiling, body.get("lifeline") is True)
+        case orders.ACCOUNT_LIMITS:
+            name = str(body["account"])
+            lifeline = state.accounts[name].lifeline
+            state.accounts[name] = Account(_limit(body.get("floor")), _limit(body.get("ceiling")), lifeline)
+        case orders.APPROVAL:
+            of = str(body["proposal"])
+            if of in state.pending:
+                state.approvals.setdefault(of, {})[str(body["by"])] = str(body["role"])
+        case orders.PERIOD_CLOSING:
+            closing = Closing(Instant(int(str(body["until"]))), str(body["trial"]), str(body["by"]))
+            state.closings[entry.id] = closing
+        case _:  # period.close
+            state.sealed_until = Instant(max(state.sealed_until, int(str(body["until"]))))
+            state.closings = {key: one for key, one in state.closings.items() if one.until > state.sealed_until}
+
+
+def _move(state: LedgerState, postings: tuple[Posting, ...], posted: int, pending: int) -> None:
+    balances = state.balances
+    for posting in postings:
+        key = posting.account, posting.asset
+        balance = balances.get(key)
+        if balance is None:
+            balance = balances[key] = Balance()
+        balance.posted += posted * posting.amount
+        balance.pending += pending * posting.amount
+
+
+def _limit(value: Json) -> int | None:
+    return None if value is None else int(str(value))

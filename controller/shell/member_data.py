@@ -1,0 +1,236 @@
+"""What the ledger holds of one person: given out whole, or destroyed for good with a receipt in the log."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+
+from controller.ledger.canonical import Json
+from controller.ledger.core import Post
+from controller.ledger.entries import EntryState, derived_id
+from controller.settlement.accounts import owes_account
+from controller.settlement.published import CHARTER, parse_rules
+from controller.settlement.runs import BILL, SETTLE_DAY
+from controller.shell.backup import BadBackup, rewrite
+from controller.shell.journal import Journal
+from controller.shell.log_keys import signer_for
+from controller.store.ledger_file import LedgerFile
+from controller.store.member_keys import KEYS, destroy, is_keys
+from controller.store.telemetry_erasure import forget, points_of
+from devices.clock import Instant, iso
+
+ERASED = "member.erased"
+"""The receipt: who, how many bodies and records were destroyed, and in how many entries their hashes stay."""
+END_OF_TIME = Instant(2**62)
+COPIES = ("backups", "snapshots")
+
+
+class UnknownMember(LookupError):
+    """Nobody of that id was ever in this ledger's charters."""
+
+
+class StillMember(RuntimeError):
+    """The charter in force names this member: it must leave before its data can be erased."""
+
+
+class StillOpen(RuntimeError):
+    """Something of this member is not settled or billed yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was destroyed; `entry` is the log's receipt."""
+
+    entry: str
+    payloads: int
+    records: int
+    keys: int
+    chunks: int  # of live readings
+    cleaned: tuple[Path, ...]  # backups and copies of keys from before, without the member now
+    left: tuple[Path, ...]  # other copies, which may hold readings and can only go whole
+
+
+def erase(
+    data_dir: Path, member: str, now: Instant, *, with_balance: bool = False, devices: Sequence[str] = (),
+    copies: Sequence[Path] = (),
+) -> Receipt:  # fmt: skip
+    """Destroys a member's keys, sealed bodies, records and live readings, and logs the receipt.
+
+    `devices` are those that stood in the member's home beside its meters; `copies` are backups outside of the data
+    directory. After a crash it ends the work.
+
+    Raises:
+        NotALedger: there is none, or it cannot be read.
+        JournalDamaged: it does not match what was signed.
+        UnknownMember, StillMember, StillOpen: not now.
+    """
+    path, keys = data_dir / "ledger.db", data_dir / KEYS
+    file = LedgerFile.write(path)
+    try:
+        points = _points(file, member)
+        _may_be_erased(file, member, with_balance=with_balance)
+        origin = _origin(file)
+        journal = Journal(file, signer_for(file, path, origin)[0], 0)
+        destroyed = file.forget_payloads(member), file.forget_records(points)
+        gone = {*points, *devices}
+        live: list[Json] = [*points_of(data_dir, gone)]  # the hub takes these back from the broker
+        body: dict[str, Json] = {
+            "member": member,
+            "payloads": destroyed[0],
+            "records": destroyed[1],
+            "points": live,
+        }
+        receipts = [row for row in file.of_kind(ERASED) if row.member == member]
+        identity = receipts[-1].id if receipts else derived_id(now, origin, ERASED, member)
+        if not receipts:
+            journal.must(Post(identity, now, ERASED, (), body))
+        journal.flush(now, force=True)
+        file.scrub()
+    finally:
+        file.close()
+    chunks = forget(data_dir, gone)
+    shutil.rmtree(data_dir / "broker" / "store", ignore_errors=True)  # what our own broker kept; it is made anew
+    shredded = destroy(keys, member)
+    found = [*(path for name in COPIES for path in sorted((data_dir / name).glob("*"))), *copies]
+    cleaned = tuple(path for path in found if _clean(path, member, gone))
+    return Receipt(
+        identity, *destroyed, shredded, chunks, cleaned, tuple(path for path in found if path not in cleaned)
+    )
+
+
+def _clean(copy: Path, member: str, gone: set[str]) -> bool:
+    """Takes a member's readings out of a backup, or its keys out of a copy of `keys.db`; returns whether it is one.
+
+    The ledger in a backup stays as it is: nobody can open the member's part of it, and another one would be a fork.
+    """
+    try:
+        if is_keys(copy):
+            destroy(copy, member)
+        else:
+            rewrite(copy, lambda stage: forget(stage, gone))
+    except (BadBackup, apsw.Error, OSError):
+        return False
+    return True
+
+
+def erased_points(file: LedgerFile) -> set[str]:
+    """Returns the usage points of every member whose data were erased."""
+    return {point for row in file.of_kind(ERASED) for point in _points(file, row.member)}
+
+
+def export(ledger: Path, member: str) -> dict[str, Json]:
+    """Returns everything that the ledger holds of a member, as one document.
+
+    Raises:
+        NotALedger: there is none, or it cannot be read.
+        UnknownMember: nobody of that id was ever there.
+    """
+    file = LedgerFile.read(ledger)
+    try:
+        points = _points(file, member)
+        entries: list[Json] = []
+        for row in file.entries():
+            entry = row.sealed().entry
+            mine = [p for p in entry.postings if p.account.startswith(f"member:{member}:")]
+            if not mine and row.member != member:
+                continue
+            entries.append({
+                "seq": row.seq, "id": row.id, "at": iso(entry.at), "kind": row.kind, "state": row.state,
+                "postings": [[p.account, p.asset, str(p.amount)] for p in mine], "body": dict(entry.body),
+            })  # fmt: skip
+        records: dict[str, Json] = {point: _rows(file, point) for point in points}
+        balances: list[Json] = [
+            [account, asset, str(held.posted), str(held.pending)]
+            for (account, asset), held in file.balances().items()
+            if account.startswith(f"member:{member}:")
+        ]
+        return {
+            "atoll_member_data": 1, "member": member, "usage_points": list(points), "balances": balances,
+            "entries": entries, "records": records,
+        }  # fmt: skip
+    finally:
+        file.close()
+
+
+def readable(document: Mapping[str, Json]) -> str:
+    """Returns the same data as a text that a person reads: balances, entries, bills with their lines, registers."""
+    lines = [f"All data of {document['member']} in this community's ledger", ""]
+    lines += ["balance  " + "  ".join(str(part) for part in _list(row)[:3]) for row in _list(document["balances"])]
+    for entry in _list(document["entries"]):
+        assert isinstance(entry, Mapping)
+        body = entry["body"]
+        assert isinstance(body, Mapping)
+        name = body.get("period", body.get("day", ""))
+        lines.append(f"{entry['at']}  {entry['kind']} {entry['state']}  {name}")
+        lines += [f"    {account} {amount} {asset}" for account, asset, amount in map(_list, _list(entry["postings"]))]
+        for line in _list(body.get("lines", [])):
+            assert isinstance(line, Mapping)
+            lines.append(f"    {line['text']}: {line['quantity']} {line['unit']} at {line['price']}")
+        if "sealed" in body:
+            lines.append("    (its text was erased)")
+    records = document["records"]
+    assert isinstance(records, Mapping)
+    for point, rows in records.items():
+        lines += ["", f"{point}: {len(_list(rows))} records of 15 minutes, import and export registers at both ends"]
+        lines += ["  " + "  ".join(str(part) for part in _list(row)) for row in _list(rows)]
+    return "\n".join(lines) + "\n"
+
+
+def write_export(document: Mapping[str, Json], output: Path) -> tuple[Path, Path]:
+    """Writes OUTPUT.json and OUTPUT.txt and returns their paths."""
+    paths = output.with_suffix(".json"), output.with_suffix(".txt")
+    paths[0].write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    paths[1].write_text(readable(document), encoding="utf-8")
+    return paths
+
+
+def _points(file: LedgerFile, member: str) -> tuple[str, ...]:
+    """Returns every usage point that a member ever had, by the published charters."""
+    points: dict[str, None] = {}
+    known = False
+    for row in file.of_kind(CHARTER):
+        for one in parse_rules(row.sealed().entry.body).members:
+            if one.id == member:
+                known = True
+                points |= dict.fromkeys((*one.usage_points, *one.water_points))
+    if not known:
+        raise UnknownMember(f"no charter of this ledger ever named {member!r}")
+    return tuple(points)
+
+
+def _may_be_erased(file: LedgerFile, member: str, *, with_balance: bool) -> None:
+    charters = file.of_kind(CHARTER)
+    if any(one.id == member for one in parse_rules(charters[-1].sealed().entry.body).members):
+        raise StillMember(f"the charter in force names {member!r}: take it out of the site file and start the hub once")
+    owed = [f"{asset} {held.posted}" for (account, asset), held in file.balances().items()
+            if account == owes_account(member) and (held.posted or held.pending)]  # fmt: skip
+    if owed and not with_balance:
+        raise StillOpen(f"{member!r} still has a balance: {', '.join(owed)}; settle it first, or erase --with-balance")
+    billed = {str(day) for row in file.of_kind(BILL) if row.member == member and row.state == EntryState.POSTED
+              for day in _list(row.sealed().entry.body.get("days", []))}  # fmt: skip
+    if any(row.member == member and row.opened and row.period not in billed for row in file.of_kind(SETTLE_DAY)):
+        raise StillOpen(f"{member!r} has settled days that are not billed yet; wait for the end of the bill period")
+
+
+def _rows(file: LedgerFile, point: str) -> list[Json]:
+    return [
+        [iso(kept.record.start), kept.record.import_start, kept.record.import_end, kept.record.export_start,
+         kept.record.export_end, kept.record.quality.value]
+        for kept in file.records(Instant(-END_OF_TIME), END_OF_TIME, point)
+    ]  # fmt: skip
+
+
+def _origin(file: LedgerFile) -> str:
+    genesis = file.entry(0)
+    assert genesis is not None, "a ledger with charters has a first entry"
+    return str(genesis.sealed().entry.body["origin"])
+
+
+def _list(value: Json) -> list[Json]:
+    assert isinstance(value, list)
+    return value

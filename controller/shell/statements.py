@@ -1,0 +1,213 @@
+"""Statements about meters and clocks, and the keys of gateways: checked, and written into the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
+
+from controller.commands import CommandResult
+from controller.ledger.canonical import Json
+from controller.ledger.core import Post, Rejection
+from controller.ledger.entries import Entry, SealedEntry, derived_id, is_entry_id
+from controller.ledger.identity import BadSignature, verify_document
+from controller.ledger.orders import Duplicate
+from controller.money.desk import Asked, Request
+from controller.settlement.evidence import CLOCK_SET, METER_REPLACED, ClockSet, Evidence, Replacement
+from controller.settlement.published import CHARTER, parse_rules
+from controller.shell.journal import Journal
+from controller.shell.signed_days import GATEWAY_KEY
+from devices.clock import DAY_MS, SLOT_MS, Instant
+from devices.model import IntervalRecord
+
+STATEMENTS = ("meter", "clock")
+SOURCES = ("technician", "rtc", "gnss")
+CLOCK_PURPOSE = "clock-set"
+END_OF_TIME = Instant(2**52)
+LOOK_BACK_MS = 400 * DAY_MS
+WHOLE_MAX = 2**53
+TEXT_MAX = 200
+Stretch = tuple[Instant, Instant]
+
+
+class _Refusal(ValueError):
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Statements:
+    """The one who writes them; durable with the journal's next commit."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._file = journal.file
+        self._fresh: list[Entry] = []
+        self._named = {
+            (str(row.sealed().entry.body.get("node")), str(row.sealed().entry.body.get("key")))
+            for row in journal.file.of_kind(GATEWAY_KEY)
+        }
+
+    def fresh(self) -> list[Entry]:
+        """Returns the statements written since the last call."""
+        found, self._fresh = self._fresh, []
+        return found
+
+    def name_key(self, node: str, key: str, now: Instant) -> None:
+        """Writes which key a gateway signs with, unless the log says so already."""
+        if (node, key) not in self._named:
+            self._named.add((node, key))
+            body: dict[str, Json] = {"node": node, "key": key}
+            self._journal.must(Post(derived_id(now, GATEWAY_KEY, node, key), now, GATEWAY_KEY, (), body))
+
+    def ask(self, asked: Asked, request: Request) -> tuple[CommandResult, Stretch | None]:
+        """Carries out one request; returns the answer and the time in which days are to be settled again."""
+        acts: Mapping[str, Callable[[Asked, Request], tuple[str, Stretch]]] = {
+            "meter": self._meter,
+            "clock": self._clock,
+        }
+        if not is_entry_id(asked.id):
+            return CommandResult(asked.id, False, "bad-id", "a request carries a UUIDv7 made by its sender"), None
+        try:
+            message, stretch = acts[str(request["do"])](asked, request)
+        except _Refusal as refusal:
+            return CommandResult(asked.id, False, refusal.code, str(refusal)), None
+        return CommandResult(asked.id, True, "ok", message), stretch
+
+    def _meter(self, asked: Asked, request: Request) -> tuple[str, Stretch]:
+        point, reason = _text(request, "usage_point"), _text(request, "reason")
+        self._need_points([point])
+        closing, opening = _pair(request, "closing"), _pair(request, "opening")
+        newest = max((row.epoch for row in self._file.meters() if row.point == point), default=0)
+        if not newest:
+            raise _Refusal("unknown-meter", f"{point} has no records yet: there is no old meter to close")
+        given = request.get("epoch")
+        known = self._evidence().replaced.get(point, {})
+        epoch = given if isinstance(given, int) else newest if newest > 1 and newest not in known else newest + 1
+        old, new = self._of_epoch(point, epoch - 1), self._of_epoch(point, epoch)
+        if not old:
+            raise _Refusal("unknown-meter", f"{point} has no records of meter {epoch - 1}")
+        last, first = old[-1], new[0] if new else None
+        _need_order(f"closing register of {point}", closing, (last.import_end, last.export_end), at_least=True)
+        if first is not None:
+            start = first.import_start, first.export_start
+            _need_order(f"opening register of {point}", opening, start, at_least=False)
+        body = Replacement(point, epoch, closing, opening).body(_instant(request, asked.now), reason, asked.by)
+        self._post(asked, METER_REPLACED, body)
+        message = f"{point}: meter {epoch} follows meter {epoch - 1}, which closed at {closing[0]} and {closing[1]}"
+        return message, (Instant(last.start), END_OF_TIME)
+
+    def _clock(self, asked: Asked, request: Request) -> tuple[str, Stretch]:
+        given = request.get("usage_points")
+        points = [str(point) for point in cast("list[object]", given)] if isinstance(given, list) else []
+        self._need_points(points)
+        source, reason = _text(request, "source"), _text(request, "reason")
+        if source not in SOURCES:
+            raise _Refusal("bad-source", f"a clock is set from {', '.join(SOURCES)}, not {source!r}")
+        at = _instant(request, asked.now)
+        clock = ClockSet(frozenset(points), at, _whole(request, "error_ms"), _whole(request, "drift_ppm"))
+        body = clock.body(source, reason, asked.by)
+        if source == "technician":
+            body["signed"] = _signed_by(request.get("signed"), clock)
+        self._post(asked, CLOCK_SET, body)
+        message = f"clock of {', '.join(points)}: off by at most {clock.error_ms} ms, drift {clock.drift_ppm} ppm"
+        return message, (at, END_OF_TIME)
+
+    def _evidence(self) -> Evidence:
+        evidence = Evidence()
+        for row in self._file.of_kind(METER_REPLACED):
+            evidence.absorb(row.sealed().entry)
+        return evidence
+
+    def _need_points(self, points: Sequence[str]) -> None:
+        rules = [parse_rules(row.sealed().entry.body) for row in self._file.of_kind(CHARTER)]
+        known = {point for one in rules for point in one.points()}
+        unknown = [point for point in points if point not in known]
+        if unknown or not points:
+            raise _Refusal("unknown-meter", f"no charter knows {', '.join(unknown) or 'a usage point of no name'}")
+
+    def _of_epoch(self, point: str, epoch: int) -> list[IntervalRecord]:
+        """Returns the first and the last record of one meter."""
+        start = Instant(self._file.last_start() - LOOK_BACK_MS)
+        found = [
+            kept.record
+            for kept in self._file.records(start, Instant(self._file.last_start() + SLOT_MS), point)
+            if kept.record.meter_epoch == epoch
+        ]
+        return [found[0], found[-1]] if found else []
+
+    def _post(self, asked: Asked, kind: str, body: Mapping[str, Json]) -> None:
+        outcome = self._journal.write(Post(asked.id, asked.now, kind, (), body))
+        if isinstance(outcome, Rejection):
+            raise _Refusal(outcome.code.value, outcome.message)
+        if isinstance(outcome, Duplicate):
+            return
+        assert isinstance(outcome, SealedEntry)
+        self._fresh.append(outcome.entry)
+
+
+def clock_paper(clock: ClockSet) -> dict[str, Json]:
+    """Returns what a technician signs."""
+    return {
+        "usage_points": sorted(clock.usage_points),
+        "at": clock.at,
+        "error_ms": clock.error_ms,
+        "drift_ppm": clock.drift_ppm,
+    }
+
+
+def _signed_by(paper: object, clock: ClockSet) -> dict[str, Json]:
+    """Returns the technician's signed paper.
+
+    Raises:
+        _Refusal: there is none, or it is not over this statement.
+    """
+    if not isinstance(paper, Mapping):
+        raise _Refusal("not-signed", "a technician's time-set is signed with the technician's key file (--key)")
+    document = cast("Mapping[str, Json]", paper)
+    try:
+        _, said = verify_document(CLOCK_PURPOSE, document)
+    except BadSignature as error:
+        raise _Refusal("bad-signature", str(error)) from error
+    if said != clock_paper(clock):
+        raise _Refusal("bad-signature", f"what is signed is {said}, not this time-set")
+    return dict(document)
+
+
+def _need_order(what: str, given: tuple[int, int], known: tuple[int, int], *, at_least: bool) -> None:
+    for name, seen, other in zip(("import", "export"), given, known, strict=True):
+        if (seen < other) if at_least else (seen > other):
+            relation = "below the last record's" if at_least else "above the first record's"
+            raise _Refusal("bad-register", f"{what}: {name} {seen} is {relation} {other}; read the display again")
+
+
+def _text(request: Request, key: str) -> str:
+    value = request.get(key)
+    if not isinstance(value, str) or not value.strip() or len(value) > TEXT_MAX or not value.isprintable():
+        raise _Refusal("bad-text", f"{key} is missing, longer than {TEXT_MAX} characters, or does not print")
+    return value.strip()
+
+
+def _whole(request: Request, key: str) -> int:
+    value = request.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < WHOLE_MAX:
+        raise _Refusal("bad-number", f"{key} is {value!r}, not a whole number from 0 on")
+    return value
+
+
+def _pair(request: Request, key: str) -> tuple[int, int]:
+    match request.get(key):
+        case [int() as imported, int() as exported] if (
+            min(imported, exported) >= 0 and max(imported, exported) < WHOLE_MAX
+        ):
+            return imported, exported
+        case other:
+            raise _Refusal("bad-register", f"{key} is {other!r}, not an import and an export register")
+
+
+def _instant(request: Request, now: Instant) -> Instant:
+    if request.get("at") is None:
+        return now
+    at = Instant(_whole(request, "at"))
+    if at > now:
+        raise _Refusal("bad-time", "what has not happened yet cannot be stated")
+    return at

@@ -1,0 +1,410 @@
+"""The treasurer's desk on a real ledger file: payments, loans, arrears, treasury, closing; the log proves all of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from controller import hub as core
+from controller.cli.pay import pay
+from controller.cli.statement import statement
+from controller.cli.treasury import treasury
+from controller.commands import Actor, MoneyRequest, Role
+from controller.community_view import holdable, money_page
+from controller.hub_events import Bookkeep
+from controller.ledger.entries import derived_id
+from controller.ledger.identity import SigningKey, sign_document
+from controller.ledger.orders import Post
+from controller.ledger.quorum import sign_approval
+from controller.money.arrears import arrears, open_charges
+from controller.money.bank_csv import BadMap, decoded, parse_map, read_bank
+from controller.money.cashbook import CashBook, Move
+from controller.money.desk import Asked, parse_money
+from controller.money.due import due
+from controller.money.rules import ArrearsStep, MoneyRules, Officer
+from controller.operators import give
+from controller.shell.bookkeeper import Bookkeeper
+from controller.shell.books import Books
+from controller.shell.ledger_verify import verify
+from devices.clock import DAY_MS, Instant
+from tests.controller.scene import village
+from tests.controller.shell.test_books import live
+from tests.ledger_village import Village, local_midnight, rules
+
+START = local_midnight("2026-06-01")
+NOW = Instant(START + 2 * DAY_MS)
+KEY = SigningKey(bytes(32))
+STEPS = (ArrearsStep(0, "reminder"), ArrearsStep(10, "talk"), ArrearsStep(30, "limit", 40))
+MONEY = MoneyRules(
+    due_days=14,
+    steps=STEPS,
+    officers=(Officer("ana", "treasurer"), Officer("ben", "auditor", KEY.did), Officer("cy", "auditor")),
+    approvals=2,
+    roles=(("treasurer", 1),),
+)
+
+
+def village_rules():
+    from dataclasses import replace
+
+    return replace(rules(2, key=None), money=MONEY)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("money")
+    books = Books.open(folder / "ledger.db", village_rules())
+    live(books, Village(START, homes=2).until(NOW))
+    books.close(NOW)
+    return folder
+
+
+@pytest.fixture
+def data_dir(template, tmp_path):
+    for name in ("ledger.db", "keys.db"):
+        (tmp_path / name).write_bytes((template / name).read_bytes())
+    return tmp_path
+
+
+class Desk:
+    """The books of a data directory and a treasurer in front of them."""
+
+    def __init__(self, folder) -> None:
+        self.folder, self.count, self.now = folder, 0, NOW
+        self.books = Books.open(folder / "ledger.db", village_rules())
+
+    def ask(self, do: str, id: str = "", **fields) -> tuple[str, str]:
+        self.count += 1
+        own = id or derived_id(self.now, "desk", self.count)
+        answer = self.books.till.ask(
+            Asked(own, "root", self.now), {"do": do, **{k.rstrip("_"): v for k, v in fields.items()}}
+        )
+        return answer.code, answer.message
+
+    @property
+    def book(self) -> CashBook:
+        return self.books.till.book()
+
+    def leaf(self, number: int) -> str:
+        return self.book.proposals[number - 1].leaf
+
+    def sound(self) -> bool:
+        self.books.close(self.now)
+        found = verify(self.folder)
+        assert found.findings == []
+        self.books = Books.open(self.folder / "ledger.db", village_rules())
+        return True
+
+
+@pytest.fixture
+def desk(data_dir):
+    made = Desk(data_dir)
+    yield made
+    made.books.close(made.now)
+
+
+def test_a_payment_has_a_numbered_receipt_and_moves_what_is_owed(desk):
+    before = desk.book.owed("home-02")
+    bills = desk.books.reader().of_kind("bill", 100)
+    own = derived_id(NOW, "own")
+    assert desk.ask("pay", id=own, member="home-02", amount="5", method="cash")[0] == "ok"
+    code, words = desk.ask("pay", id=own, member="home-02", amount="5", method="cash")
+    assert (code, words[:10]) == ("duplicate", "receipt 1:")
+    assert desk.ask("pay", id=own, member="home-02", amount="6", method="cash")[0] == "conflict"
+    assert desk.ask("pay", member="home-01", amount="7.25", method="bank", ref="A")[0] == "ok"
+    assert desk.ask("pay", member="home-02", amount="7.25", method="bank", ref="A")[0] == "duplicate-ref"
+    assert desk.ask("pay", member="home-02", amount="7.25", method="mobile", ref="A")[0] == "ok"
+    assert [one.number for one in desk.book.receipts] == [1, 2, 3]
+    assert desk.book.owed("home-02") == before - 500 - 725
+    assert desk.book.balances["till:cash"] == 500
+    assert desk.books.imbalance() == 0
+    assert desk.books.reader().of_kind("bill", 100) == bills
+    assert desk.sound()
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"member": "nobody"}, "unknown-member"),
+        ({"amount": "0"}, "bad-amount"),
+        ({"amount": "-5"}, "bad-amount"),
+        ({"amount": "1.005"}, "bad-amount"),
+        ({"amount": "many"}, "bad-amount"),
+        ({"amount": "1e30"}, "bad-amount"),
+        ({"method": "gold"}, "unknown-method"),
+        ({"method": "bank"}, "no-ref"),
+        ({"note": "x" * 201}, "bad-text"),
+        ({"note": "a\x00b"}, "bad-text"),
+        ({"amount": 5}, "missing"),
+        ({"do": "steal"}, "unknown-request"),
+        ({"id": "1"}, "bad-id"),
+    ],
+)
+def test_what_the_desk_refuses_books_nothing(desk, fields, code):
+    size = desk.books.size
+    request = {"do": "pay", "member": "home-01", "amount": "5", "method": "cash"} | fields
+    found, words = desk.ask(request.pop("do"), **request)
+    assert (found, bool(words), desk.books.size) == (code, True, size)
+
+
+def test_a_cancelled_receipt_frees_its_reference_but_not_its_number(desk):
+    owed = desk.book.owed("home-01")
+    desk.ask("pay", member="home-01", amount="9", method="bank", ref="B")
+    assert desk.ask("cancel", receipt=1, reason="")[0] == "no-reason"
+    assert desk.ask("cancel", receipt=2, reason="bounced")[0] == "unknown-receipt"
+    assert desk.ask("cancel", receipt=1, reason="bounced")[0] == "ok"
+    assert desk.ask("cancel", receipt=1, reason="again")[0] == "already-reversed"
+    assert desk.book.owed("home-01") == owed
+    assert "receipt 2:" in desk.ask("pay", member="home-01", amount="9", method="bank", ref="B")[1]
+    assert desk.sound()
+
+
+def test_spending_needs_a_budget_and_its_approvals(desk):
+    desk.ask("pay", member="home-01", amount="50", method="cash")
+    assert desk.ask("spend", amount="5", budget="pump", to="P", method="cash", purpose="x")[0] == "unknown-budget"
+    assert desk.ask("budget", budget="Pump!", amount="30", purpose="parts")[0] == "bad-name"
+    assert desk.ask("budget", budget="pump", amount="30", purpose="parts")[0] == "ok"
+    assert desk.ask("approve", proposal=1, as_="dora")[0] == "not-approver"
+    assert desk.ask("approve", proposal=1, as_="ben")[0] == "bad-signature"
+    assert desk.ask("approve", proposal=1, as_="ben", signature=sign_approval(KEY, desk.leaf(1)))[0] == "ok"
+    assert desk.book.proposals[0].state == "open"
+    assert "1 of 2" not in desk.ask("approve", proposal=1, as_="ana")[1]
+    assert desk.book.proposals[0].state == "done"
+    code, words = desk.ask("spend", amount="31", budget="pump", to="P", method="cash", purpose="x")
+    assert (code, words) == ("above-limit", "budget pump has 30.00 EUR left, not 31.00 EUR")
+    assert desk.ask("spend", amount="20", budget="pump", to="P", method="cash", purpose="seal")[0] == "ok"
+    assert desk.ask("spend", amount="20", budget="pump", to="P", method="cash", purpose="seal")[0] == "above-limit"
+    assert "0 of 1 by a treasurer" in desk.ask("approve", proposal=2, as_="cy")[1]
+    signed = sign_approval(KEY, desk.leaf(2))
+    assert "0 of 1 by a treasurer" in desk.ask("approve", proposal=2, as_="ben", signature=signed)[1]
+    assert desk.ask("approve", proposal=2, as_="cy")[0] == "already-approved"
+    assert desk.ask("approve", proposal=2, as_="ana")[0] == "ok"
+    assert (desk.book.balances["till:cash"], desk.book.balances["budget:pump"]) == (3_000, -1_000)
+    assert desk.ask("withdraw", proposal=2, as_="ana", reason="x")[0] == "not-pending"
+    assert desk.sound()
+
+
+def test_a_proposal_expires_and_frees_what_it_held(desk):
+    desk.ask("loan", member="home-01", amount="12", device="lamp", bills=3)
+    assert desk.ask("loan", member="home-01", amount="12", device="lamp", bills=0)[0] == "bad-bills"
+    desk.now = Instant(NOW + 14 * DAY_MS)
+    assert desk.ask("approve", proposal=1, as_="ana")[0] == "expired-approval"
+    assert desk.books.till.due(desk.now) > 0
+    assert desk.book.proposals[0].state == "expired"
+    assert desk.sound()
+
+
+def test_a_loan_is_paid_back_with_the_bills_and_the_bills_stay_as_they_are(data_dir):
+    desk = Desk(data_dir)
+    desk.now = Instant(NOW + 3_600_000)  # after the bills that stand
+    desk.ask("loan", member="home-02", amount="10", device="lamp", bills=3)
+    for who in ("ana", "cy"):
+        assert desk.ask("approve", proposal=1, as_=who)[0] == "ok"
+    loan = next(iter(desk.book.loans.values()))
+    assert (loan.rest, loan.schedule()) == (1_000, (334, 334, 332))
+    village = Village(START, homes=2)
+    village.until(NOW)
+    for number in range(1, 5):
+        for rows in village.slots(Instant(NOW + number * DAY_MS)):
+            desk.books.accept(rows)
+        desk.now = Instant(NOW + number * DAY_MS + 7 * 3_600_000)
+        desk.books.run_due(desk.now)
+        owed = desk.book.owed("home-02")
+        desk.books.till.due(desk.now)
+        assert desk.books.till.due(desk.now) == 0
+        assert desk.book.owed("home-02") - owed == (0, 334, 334, 332, 0)[number]
+    assert (loan.rest, len(loan.periods)) == (0, 3)
+    assert desk.sound()
+    desk.books.close(desk.now)
+
+
+def test_two_people_close_a_period_and_a_late_entry_is_refused(desk):
+    assert desk.ask("close", period="2026-06-01", as_="dora")[0] == "not-approver"
+    assert desk.ask("close", period="June", as_="ana")[0] == "bad-period"
+    assert desk.ask("close", period="2026-13", as_="ana")[0] == "bad-period"
+    assert desk.ask("close", period="2026", as_="ana")[0] == "not-over"
+    assert desk.ask("close", period="2026-06-01", as_="ana")[0] == "ok"
+    assert desk.ask("close", period="2026-06-01", as_="ana")[0] == "wrong-quorum"
+    assert desk.ask("close", period="2026-06-01", as_="cy")[0] == "ok"
+    assert desk.book.closed == [(Instant(START + DAY_MS), ("ana", "cy"))]
+    desk.now = START
+    assert desk.ask("pay", member="home-01", amount="5", method="cash")[0] == "sealed-period"
+    desk.now = NOW
+    assert desk.sound()
+
+
+def charge(at: int, amount: int) -> Move:
+    return Move(0, "", Instant(at), "bill" if amount > 0 else "payment", "posted", amount, {})
+
+
+def test_the_ladder_ends_above_the_lifeline():
+    book = CashBook(rules=MONEY, members={"h": "household", "clinic": "clinic", "community": "community"})
+    book.lifeline = frozenset(("h",))
+    for member in book.members:
+        book.owes[member] = [charge(0, 100), charge(5 * DAY_MS, 50), charge(6 * DAY_MS, -120)]
+        book.balances[f"member:{member}:owes"] = 30
+    assert open_charges(book.owes["h"]) == [(5 * DAY_MS, 30)]
+    steps = {
+        day: [(one.member, one.step and one.step.step) for one in arrears(book, Instant(day * DAY_MS))]
+        for day in (18, 19, 29, 60)
+    }
+    assert steps == {
+        18: [],
+        19: [("clinic", "reminder"), ("h", "reminder")],
+        29: [("clinic", "talk"), ("h", "talk")],
+        60: [("clinic", "talk"), ("h", "limit")],
+    }
+    (limit,) = [one for one in due(book, Instant(60 * DAY_MS)) if isinstance(one, Post) and one.body["step"] == "limit"]
+    assert (limit.body["member"], limit.body["lifeline"]) == ("h", "untouched")
+    assert "40 % of the supply beyond the lifeline, by people: nothing is switched" in str(limit.body["text"])
+
+
+def test_income_is_received_into_a_till_and_one_reference_is_booked_once(desk):
+    own = derived_id(NOW, "grant")
+    grant = {"amount": "250.00", "method": "bank", "purpose": "grant for the pump", "ref": "G-1"}
+    before = desk.book.balances["community:treasury"]
+    assert desk.ask("income", id=own, **grant)[0] == "ok"
+    assert desk.ask("income", id=own, **grant)[0] == "duplicate", "asked twice is received once"
+    assert desk.ask("income", **{**grant, "amount": "-1"})[0] == "bad-amount"
+    assert desk.ask("income", **{**grant, "purpose": " "})[0] != "ok"
+    assert desk.ask("income", **{**grant, "method": "gold"})[0] == "unknown-method"
+    assert desk.book.balances["till:bank"] == 25_000
+    assert desk.book.balances["community:treasury"] == before - 25_000, "the community's gain"
+    entry = desk.books.reader().of_kind("treasury.income", 5)[0]
+    assert entry.body["text"] == "250.00 EUR received by bank: grant for the pump"
+    assert desk.sound()
+
+
+def test_an_officer_whose_key_is_revoked_approves_and_closes_nothing(desk):
+    assert desk.ask("income", amount="99", method="cash", purpose="start")[0] == "ok"
+    assert desk.ask("budget", budget="repairs", amount="30", purpose="parts")[0] == "ok"
+    leaf = desk.leaf(1)
+    signed = sign_document("approval", {"proposal": leaf}, KEY)
+    assert desk.ask("revoke-member", name="ben", reason="phone lost")[0] == "ok"
+    assert desk.ask("approve", proposal=1, as_="ben", signature=str(signed["signature"]))[0] == "revoked-key"
+    assert desk.ask("close", period="2026-06-01", as_="ben")[0] == "revoked-key"
+    assert not desk.book.proposals[0].approved
+    assert desk.ask("approve", proposal=1, as_="ana")[0] == "ok", "others go on"
+    assert desk.ask("close", period="2026-06-01", as_="ana")[0] == "ok"
+    assert desk.ask("close", period="2026-06-01", as_="cy")[0] == "ok"
+    assert desk.sound()
+
+
+def test_a_step_of_the_ladder_is_done_by_people_once(desk):
+    desk.books.till.due(Instant(NOW + 200 * DAY_MS))
+    assert desk.ask("step-done", member="home-01", note="talked")[0] == "not-behind"
+    desk.now = Instant(NOW + 200 * DAY_MS)
+    late = {one.member: one for one in arrears(desk.book, desk.now)}
+    member = next(one.member for one in late.values() if one.step is not None)
+    assert desk.ask("step-done", member=member)[0] == "missing"
+    assert desk.ask("step-done", member="nobody", note="x")[0] == "unknown-member"
+    own = derived_id(desk.now, "done")
+    code, words = desk.ask("step-done", own, member=member, note="charger held at 1 kW")
+    assert (code, words.startswith(f"{member}: ")) == ("ok", True)
+    assert desk.ask("step-done", own, member=member, note="charger held at 1 kW")[0] == "duplicate"
+    assert desk.ask("step-done", member=member, note="again")[0] == "done-already"
+    entry = desk.books.reader().of_kind("arrears.done", 5)[0]
+    assert (entry.body["note"], entry.body["lifeline"], entry.postings) == ("charger held at 1 kW", "untouched", ())
+    line = next(one for one in money_page(desk.book, desk.now, {}).members if one.id == member)
+    assert line.done == "root: charger held at 1 kW"
+    assert desk.sound()
+
+
+def test_what_may_be_held_is_a_load_in_a_home_that_nobodys_life_depends_on():
+    found = holdable(village())
+    assert found["home-08"] == [("washer-1", "washer-1")]
+    assert "clinic" not in found, "a clinic is never limited"
+    assert not {"pump-1", "battery-1"} & {device for rows in found.values() for device, _ in rows}
+
+
+def test_arrears_are_noted_once_a_step(desk):
+    desk.now = Instant(NOW + 40 * DAY_MS)
+    first = desk.books.till.due(desk.now)
+    assert first >= 1
+    assert desk.books.till.due(desk.now) == 0
+    kinds = {entry.body["step"] for entry in desk.books.reader().of_kind("arrears.step", 50)}
+    assert kinds <= {"reminder", "talk", "limit"}
+    assert desk.sound()
+
+
+BANK = "Datum;Betrag;Ref;Text\n30.06.2026;1.234,50;R1;Miete HOME-01, danke\n01.07.2026;-3,00;R2;home-01\n"
+
+
+def test_a_banks_file_names_every_bad_line(desk):
+    columns = parse_map("date=Datum, amount=Betrag,ref=Ref,member=Text")
+    text = BANK + "31.02.2026;abc;;hello\n30.06.2026;3;R1;home-02\n30.06.2026;3;R4;home-01 home-02\n2026-06-30;3;R5;x\n"
+    found = read_bank(decoded(("\ufeff" + text).encode()), columns, desk.book, ",")
+    assert [(one.line, one.date, one.amount, one.ref, one.member) for one in found.lines] == [
+        (2, "2026-06-30", "1234.50", "R1", "home-01")
+    ]
+    assert [one.line for one in found.bad] == [4, 5, 6, 7]
+    assert [words in found.bad[0].message for words in ("amount", "date", "reference", "names no member")] == [True] * 4
+    assert found.skipped == 1
+    for wrong in (
+        "",
+        "date=A",
+        "date=Datum,amount=Betrag,ref=Ref,member=Nothing",
+        "x=1,date=A,amount=B,ref=C,member=D",
+    ):
+        with pytest.raises(BadMap):
+            read_bank(text, parse_map(wrong), desk.book, ",")
+
+
+@pytest.mark.parametrize(("text", "minor"), [("20", 2000), ("20.5", 2050), (" 0.01 ", 1), ("1500.00", 150_000)])
+def test_amounts_are_read_exactly(text, minor):
+    assert parse_money(text, 2) == minor
+
+
+def test_only_an_operator_gives_money_commands():
+    site = village()
+    hub = core.start(core.HubConfig(site, 7, 1_000, 1_000, 0, 900_000), NOW)
+    own = derived_id(NOW, "x")
+    wanted = MoneyRequest(own, Actor("ana", Role.OPERATOR, "cli"), {"do": "pay"})
+    assert give(hub, wanted, NOW) == [Bookkeep(wanted)]
+    effects = give(hub, MoneyRequest(own, Actor("eve", Role.VIEWER, "console"), {"do": "pay"}), NOW)
+    assert [type(one).__name__ for one in effects] == ["Audit", "Reply"]
+
+
+def test_the_bookkeeper_answers_and_commits(data_dir):
+    books = Books.open(data_dir / "ledger.db", village_rules())
+    keeper = Bookkeeper(books)
+    request = {"do": "pay", "member": "home-01", "amount": "5", "method": "cash"}
+    command = MoneyRequest(derived_id(NOW, "y"), Actor("ana", Role.OPERATOR, "cli"), request)
+    assert keeper.money(command, NOW).code == "ok"
+    keeper.commit(NOW)
+    books.close(NOW)
+    assert verify(data_dir).ok
+
+
+def run(command, *arguments):
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def test_the_command_line_works_where_no_hub_runs(data_dir, tmp_path):
+    here = ("--data-dir", data_dir)
+    result = run(pay, "home-01", "20.50", "--method", "cash", *here, "--json")
+    assert (result.exit_code, json.loads(result.output)["receipt"]) == (0, 1)
+    assert "20.50 EUR" in run(pay, "receipt", 1, *here).output
+    assert "<h1>test: receipt 1</h1>" in run(pay, "receipt", 1, "--html", *here).output
+    file = tmp_path / "bank.csv"
+    file.write_text(BANK)
+    columns = ("--map", "date=Datum,amount=Betrag,ref=Ref,member=Text", "--decimal", ",", *here)
+    assert run(pay, "import", file, *columns).exit_code == 0
+    again = json.loads(run(pay, "import", file, "--json", *columns).output)
+    assert (again["booked"], again["refused"][0]["line"], again["refused"][0]["code"]) == (0, 2, "duplicate-ref")
+    year = json.loads(run(statement, "home-01", 2026, "--json", *here).output)
+    assert [line["amount"] for line in year["lines"]][-2:] == ["-20.50", "-1234.50"]
+    assert year["closing"] == year["lines"][-1]["balance"]
+    assert int(year["energy_used_uwh"]) > 0
+    assert "<table>" in run(statement, "home-01", 2026, "--html", *here).output
+    assert run(treasury, "budget", "pump", 10, "--for", "parts", *here).exit_code == 0
+    assert "not-approver" not in run(treasury, "approve", 1, "--as", "ana", *here).output
+    shown = json.loads(run(treasury, "show", "--json", *here).output)
+    assert shown["proposals"][0]["approved"] == ["ana"]
+    assert run(treasury, "approve", 1, "--as", "dora", *here).exit_code != 0
+    assert run(treasury, "done", "home-01", "--note", "talked", *here).exit_code == 1, "it has credit"
+    assert run(treasury, "done", "home-02", "--note", "talked", *here).exit_code == 0
+    assert "(done by " in run(treasury, "arrears", "--at", "2026-12-31", *here).output
+    assert verify(data_dir).ok

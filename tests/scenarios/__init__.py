@@ -1,0 +1,1 @@
+"""Scenarios: one pipeline of real code from question to checked plan, the seed printed."""
