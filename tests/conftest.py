@@ -25,6 +25,9 @@ settings.register_profile("usual", deadline=None, derandomize=True, print_blob=T
 settings.register_profile("few", deadline=None, derandomize=True, max_examples=10)  # under coverage, which is slow
 settings.register_profile("deep", deadline=None, max_examples=2_000, print_blob=True)
 
+# On a machine that nobody can look at, real processes get a second try; each is named at the end as RERUN.
+AGAIN = pytest.mark.flaky(reruns=1)
+
 NOT_RUN = "needs "
 not_run: Counter[str] = Counter()
 
@@ -43,6 +46,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         deep = [item for item in items if item.get_closest_marker("deep")]
         config.hook.pytest_deselected(items=deep)
         items[:] = [item for item in items if not item.get_closest_marker("deep")]
+    if os.environ.get("CI") == "true":
+        for item in items:
+            if starts_processes(item):
+                item.add_marker(AGAIN)
     items.sort(key=starts_processes, reverse=True)  # the longest first, so that two workers end together
 
 
