@@ -38,6 +38,8 @@ BACKLOG_MAX = 10_000
 """Packets that may wait for a slow broker; more are refused and counted."""
 HANDSHAKE_S = 5.0
 BACKOFF_S_MAX = 2.0
+LINGER_S = 1.0
+"""So long a broker that is behind may take to read our last words."""
 BUSY_S = 0.000_5
 GATHER_S = 0.002
 """Reads that follow each other within half a millisecond are a stream: the next waits 2 ms, so that it finds more. A
@@ -59,6 +61,7 @@ class _Client(paho.Client):
     def __init__(self, client_id: str, deliver: Callable[[list[Incoming]], None]) -> None:
         super().__init__(CallbackAPIVersion.VERSION2, client_id, clean_session=True, protocol=paho.MQTTv311)
         self.malformed = 0
+        self.leaving = False  # DISCONNECT has been said
         self._deliver = deliver
         self._rest = b""
         self._batch: list[Incoming] = []
@@ -76,6 +79,21 @@ class _Client(paho.Client):
     def close(self) -> None:
         """Closes the socket without a word (the broker sends the will)."""
         self._sock_close()
+
+    def _sock_close(self) -> None:
+        """Closes the socket; after DISCONNECT only when the broker has read everything and closed its side.
+
+        A socket that is closed with an acknowledgement unread resets the connection, and a broker that is behind
+        loses what it has not read yet: the last messages, and DISCONNECT itself.
+        """
+        if self.leaving and isinstance(self._sock, socket.socket):
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_WR)
+                self._sock.settimeout(LINGER_S)
+                ends = time.monotonic() + LINGER_S
+                while self._sock.recv(READ_BYTES) and time.monotonic() < ends:
+                    pass
+        super()._sock_close()
 
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
         """Reads what the socket has and handles every whole packet in it."""
@@ -250,6 +268,7 @@ class Link:
             except (RuntimeError, ValueError) as error:  # the connection broke meanwhile: the will says it
                 log.info("mqtt_final_unsent client=%s error=%s", self.client_id, error)
             self._stopping.set()
+            client.leaving = True
             client.disconnect()
         self._stopping.set()
         self._wake()

@@ -112,6 +112,38 @@ def test_a_flood_by_one_takes_nothing_from_another(party: Callable[..., Party]):
     assert sum(event.topic.endswith("loud/x") for event in seen) <= BURST + (FREE + RATE) * seconds
 
 
+def test_a_broker_that_is_behind_hears_the_last_words():
+    """It drops a client that it cannot write an acknowledgement to, with all that it has not read yet (nats-server)."""
+    heard = bytearray()
+
+    def serve(listener: socket.socket) -> None:
+        peer, _ = listener.accept()
+        peer.recv(1000)
+        peer.sendall(b"\x20\x02\x00\x00")  # CONNACK
+        time.sleep(0.4)  # the client says all it has to say meanwhile, and leaves
+        with peer:
+            heard.extend(peer.recv(4))
+            for _ in range(2):  # what the first meets at a closed end, the second is told
+                peer.sendall(b"\x40\x02\x00\x01")  # PUBACK
+                time.sleep(0.05)
+            while part := peer.recv(1000):
+                heard.extend(part)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        broker = threading.Thread(target=serve, args=(listener,), daemon=True)
+        broker.start()
+        inbox = Inbox[Any]()
+        link = Link("leaving", "127.0.0.1", listener.getsockname()[1], will=None, subscriptions=[], inbox=inbox)
+        link.start()
+        assert isinstance(inbox.get(WAIT_S)[0], LinkUp)
+        link.publish(Message("t", b"kept", 1))
+        link.publish(Message("t", b"last words"))
+        link.stop()
+        broker.join(WAIT_S)
+    assert b"last words" in heard
+    assert heard.endswith(b"\xe0\x00"), "DISCONNECT"
+
+
 def test_stop_without_a_broker_returns():
     inbox = Inbox[Any]()
     link = Link("lonely", "127.0.0.1", free_port("127.0.0.1", 29_000), will=None, subscriptions=[], inbox=inbox)
