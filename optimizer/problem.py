@@ -213,6 +213,11 @@ class WaterSystem:
     well: AssetId | None = None  # what the pump takes from; None: never short
     tiers: tuple[WaterTier, ...] = ()  # what they leave of the demand above the lifeline has `unserved_price`
 
+    @property
+    def pumped(self) -> bool:
+        """Returns whether the pump brings anything; one that does not stands in for none, and never runs."""
+        return self.pump_flow_kl_per_h > 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class Charger:

@@ -256,7 +256,8 @@ def _relaxation_first(
 ) -> Solution:
     """Returns the solution of the relaxation where its integers are whole, or cost nothing to round; else a search's.
 
-    With jobs they mostly are, or the relaxation runs parts of a job in slots of equal price.
+    With jobs they mostly are, or the relaxation runs parts of a job in slots of equal price; water plants are decided
+    at the relaxation's prices.
     """
     if near is not None:
         solution = engine.run_warm(relaxed(model), near, seed)
@@ -266,23 +267,27 @@ def _relaxation_first(
         return solution
     if are_whole(model, solution.x):
         return solution
-    found = nearly(problem, model, layout, solution, seed, stop.gap) if layout.jobs else None
-    if found is not None:
-        return found
     turned_over = float(np.abs(model.cost * solution.x).sum())  # the cost itself may be near nothing, or below it
-    left = replace(_left(stop, solution.seconds), worth=stop.gap * turned_over / 2)
+    worth = stop.gap * turned_over / 2
+    if layout.jobs or layout.plants:
+        allowed = max(worth, stop.gap * abs(float(model.cost @ solution.x)))
+        found = nearly(problem, model, layout, solution, seed, allowed)
+        if found is not None:
+            return found
+    left = replace(_left(stop, solution.seconds), worth=worth)
     return replace(engine.run(model, left, seed, thorough=bool(problem.plants)), duals=np.zeros(0))
 
 
 def _pump(asked: _Asked, solved: _Solved) -> _Solved:
     """Returns the plan with pumps running whole slots, everything else re-planned around them."""
     problem = asked.problem
-    if not problem.water:
+    if not any(water.pumped for water in problem.water):
         return solved
     price = _power_prices(problem, solved)
     runs = {
         w.tank_id: None if w.well else whole_slots(w, problem.slot_h, _drawn(problem, solved, at), price)
         for at, w in enumerate(problem.water)
+        if w.pumped
     }
     fixed = [
         *_whole(solved),

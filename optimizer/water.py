@@ -35,7 +35,7 @@ def add_water(
     lifeline = np.array(water.lifeline_kl)
     worth = np.zeros(n)
     worth[-1] = -water.terminal_value
-    run = assembly.columns(n, 0, 1)
+    run = assembly.columns(n, 0, float(water.pumped))
     started = assembly.columns(n, 0, 1, water.start_price)
     level = assembly.columns(n, 0, max(water.high_kl, water.level_now_kl), worth)
     unserved = tuple(assembly.columns(n, 0, kl, price) for kl, price in tiers_of(water))

@@ -8,6 +8,7 @@ slots, is followed by the table itself, all at once.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -19,6 +20,8 @@ from optimizer.zones import Sheet, ZonePlan, ZoneProblem, ZoneTable, sheet, tabl
 
 _POINTS = {1: 201, 2: 25, 3: 11, 4: 7}
 """Of the grid, along each tank."""
+_ROWS = 100_000
+"""States that are followed through their slots at once."""
 _OUTSIDE = 1e3
 """Money per kL beyond what a tank holds, and per slot in which taps have too little pressure: no plan has it."""
 _NEAR_KL = 1e-6
@@ -65,7 +68,7 @@ class _Zone:
     """A problem with what every step needs at hand."""
 
     problem: ZoneProblem
-    sheets: tuple[Sheet, ...]  # per slot
+    sheet: Sheet  # of every slot: a configuration's place is slot x configurations + its own
     starts: IntArray  # [before, after]
     first: IntArray  # [after]
     low: FloatArray
@@ -75,9 +78,10 @@ class _Zone:
     def of(cls, problem: ZoneProblem) -> _Zone:
         every = problem.table.configurations
         known = {demand: sheet(problem.table, demand) for demand in set(problem.demand_kl_per_h)}
+        sheets = [known[demand] for demand in problem.demand_kl_per_h]
         return cls(
             problem,
-            tuple(known[demand] for demand in problem.demand_kl_per_h),
+            Sheet(sheets[0].axes, np.concatenate([one.values for one in sheets])),
             np.array([[c.starts(before) for c in every] for before in every]),
             np.array([c.starts(problem.now) for c in every]),
             np.array([tank.low_kl for tank in problem.table.tanks]),
@@ -123,14 +127,14 @@ class _Followed:
 
 
 def _step(
-    zone: _Zone, slot: int, config: IntArray | int, level: FloatArray
+    zone: _Zone, slot: IntArray | int, config: IntArray | int, level: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Returns (level after, mean kW, money of broken limits, least pressure) of states through one slot."""
-    problem = zone.problem
+    """Returns (level after, mean kW, money of broken limits, least pressure) of states through one slot each."""
+    problem, place = zone.problem, slot * len(zone.first) + config
     power, trouble = np.zeros(len(level)), np.zeros(len(level))
     pressure: FloatArray = np.full(len(level), np.inf)
     for _ in range(problem.parts):
-        flow = zone.sheets[slot].flow(config, level)
+        flow = zone.sheet.flow(place, level)
         power += flow.power_kw / problem.parts
         level = level + flow.inflow_kl_per_h * (problem.slot_h / problem.parts)
         beyond = np.maximum(zone.low - level, 0.0) + np.maximum(level - zone.high, 0.0)
@@ -165,8 +169,8 @@ def _started(zone: _Zone, choices: IntArray) -> IntArray:
     return zone.first[choices[:, 0]] + zone.starts[choices[:, :-1], choices[:, 1:]].sum(axis=1)
 
 
-def _money(zone: _Zone, choices: IntArray) -> FloatArray:
-    followed = _follow(zone, choices)
+def _money(zone: _Zone, choices: IntArray, followed: _Followed | None = None) -> FloatArray:
+    followed = followed or _follow(zone, choices)
     money = followed.trouble.sum(axis=1) + zone.problem.start_price * _started(zone, choices)
     for slot in range(choices.shape[1]):
         money = money + _slot_money(zone.problem, slot, followed.level_kl[:, slot], followed.power_kw[:, slot])
@@ -223,30 +227,38 @@ def _backwards(zone: _Zone, boxes: list[_Box]) -> list[FloatArray]:
     problem, count = zone.problem, len(zone.first)
     last = _end_money(problem, boxes[-1].states())
     ahead: list[FloatArray] = [np.repeat(last[:, None], count, axis=1)]
-    for slot in range(len(boxes) - 1, 0, -1):
-        money = _chosen(zone, slot, boxes[slot - 1].states(), boxes[slot], ahead[0])
-        changes = money[:, None, :] + problem.start_price * zone.starts[None, :, :]
+    for slot, level, money in _grid(zone, boxes):
+        config = np.tile(np.arange(count), len(last))
+        then = (money + boxes[slot].value(ahead[0], config, level)).reshape(len(last), count)
+        changes = then[:, None, :] + problem.start_price * zone.starts[None, :, :]
         ahead.insert(0, changes.min(axis=2))
     return ahead
 
 
-def _chosen(zone: _Zone, slot: int, states: FloatArray, box: _Box, ahead: FloatArray) -> FloatArray:
-    """Returns the money of each configuration in a slot and all that follows [state, configuration]."""
-    count = len(zone.first)
-    config = np.tile(np.arange(count), len(states))
-    level, power, trouble, _ = _step(zone, slot, config, np.repeat(states, count, axis=0))
-    money = _slot_money(zone.problem, slot, level, power) + trouble + box.value(ahead, config, level)
-    return money.reshape(len(states), count)
+def _grid(zone: _Zone, boxes: list[_Box]) -> Iterator[tuple[int, FloatArray, FloatArray]]:
+    """Yields (slot, level after it, money in it) of every grid point and configuration, the last slot first."""
+    count, size = len(zone.first), len(boxes[0].states()) * len(zone.first)
+    at_once = max(_ROWS // size, 1)
+    for until in range(len(boxes), 1, -at_once):
+        slots = np.arange(max(until - at_once, 1), until)
+        states = np.concatenate([np.repeat(boxes[slot - 1].states(), count, axis=0) for slot in slots])
+        config = np.tile(np.arange(count), len(states) // count)
+        level, power, trouble, _ = _step(zone, np.repeat(slots, size), config, states)
+        for place in range(len(slots) - 1, -1, -1):
+            slot, rows = int(slots[place]), slice(place * size, (place + 1) * size)
+            yield slot, level[rows], _slot_money(zone.problem, slot, level[rows], power[rows]) + trouble[rows]
 
 
 def _forwards(zone: _Zone, boxes: list[_Box], ahead: list[FloatArray]) -> IntArray:
-    level = np.array([zone.problem.level_now_kl])
+    count = len(zone.first)
+    level, config = np.array([zone.problem.level_now_kl]), np.arange(count)
     choice = np.zeros(len(boxes), dtype=np.int64)
     for slot, box in enumerate(boxes):
         change = zone.first if slot == 0 else zone.starts[choice[slot - 1]]
-        money = _chosen(zone, slot, level, box, ahead[slot])[0] + zone.problem.start_price * change
-        choice[slot] = int(np.argmin(money))
-        level = _step(zone, slot, int(choice[slot]), level)[0]
+        levels, power, trouble, _ = _step(zone, slot, config, np.repeat(level, count, axis=0))
+        money = _slot_money(zone.problem, slot, levels, power) + trouble + box.value(ahead[slot], config, levels)
+        choice[slot] = int(np.argmin(money + zone.problem.start_price * change))
+        level = levels[choice[slot]][None, :]
     return choice
 
 
@@ -301,7 +313,7 @@ def _answer(zone: _Zone, choice: IntArray) -> ZonePlan | Infeasible:
         power_kw=tuple(power.tolist()),
         level_kl=tuple(tuple(series.tolist()) for series in followed.level_kl[0].T),
         energy_cost=float(power @ np.array(problem.price)) * problem.slot_h,
-        cost=float(_money(zone, choice[None, :])[0]),
+        cost=float(_money(zone, choice[None, :], followed)[0]),
         starts=int(_started(zone, choice[None, :])[0]),
         pressure_m=float(followed.pressure_m.min()),
     )

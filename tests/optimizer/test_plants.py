@@ -6,14 +6,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from devices.clock import Instant
-from optimizer import relax
+from optimizer import engine, relax
 from optimizer.check import check
 from optimizer.codec import decode, encode
+from optimizer.formulation import decided, formulate, relaxed
 from optimizer.plan import Infeasible, Plan, Reason, UnitStep
+from optimizer.plant_runs import best_runs
 from optimizer.problem import AssetId, OperatingPoint, Problem, Stop, WaterPlant, WaterSystem, WaterTier, Well
 from optimizer.solve import solve
 from tests.optimizer import problems
@@ -238,3 +240,53 @@ def test_whatever_comes_the_checker_agrees(
         assert any("lifeline water" in reason for reason in answer.reasons)
     else:
         assert check(problem, answer) == []
+
+
+# ------------------------------------------------------------------------------- decided without a search
+
+
+@st.composite
+def lone_plants(draw: st.DrawFn) -> Problem:
+    """A village whose one plant brings all water, at any prices, from the sea or from a well."""
+    prices = tuple(draw(st.lists(st.integers(1, 60), min_size=N, max_size=N)))
+    kind = draw(st.sampled_from([ON_OFF, VFD, BATCH]))
+    plant = replace(kind, start_price=draw(st.sampled_from([0.0, 0.05, 0.6])))
+    if kind is BATCH:
+        plant = replace(plant, phase_now=draw(st.integers(0, 2)))
+    else:
+        plant = replace(plant, min_run_slots=draw(st.integers(1, 4)), running=draw(st.booleans()))
+        plant = replace(plant, keep_slots=draw(st.integers(0, 3)) * plant.running, stop_price=1.0)
+    wells: tuple[Well, ...] = ()
+    if draw(st.booleans()):
+        plant = replace(plant, source=WELL)
+        limit = draw(st.sampled_from([None, 12.0, 40.0]))
+        wells = (Well(WELL, draw(st.floats(3.0, 12.0)), 3.0, draw(st.floats(0.3, 3.0)), limit),)
+    tank = a_tank(
+        pump_flow_kl_per_h=0.0, level_now_kl=draw(st.floats(3.0, 18.0)), terminal_value=draw(st.floats(0.0, 0.3)),
+        demand_kl=tuple(draw(st.lists(st.floats(0.0, 1.0), min_size=N, max_size=N))), lifeline_kl=(0.0,) * N,
+    )  # fmt: skip
+    base = a_village(water=(tank,), plants=(plant,), wells=wells)
+    return replace(base, grid=replace(base.grid, import_price=tuple(price / 100 for price in prices)))
+
+
+@settings(max_examples=150)
+@given(lone_plants())
+def test_the_best_runs_of_a_lone_plant_are_what_a_search_finds(problem: Problem) -> None:
+    """At prices that it does not move, dynamic programming is exact; a drive's speeds it takes in eighths."""
+    model, layout = formulate(problem)
+    relaxation = engine.run(relaxed(model), engine.EXACT, 0)
+    assume(relaxation.outcome is engine.Outcome.OPTIMAL)  # a batch under way may overflow the tank
+    price = relaxation.duals[layout.coupling.balance] / problem.slot_h
+    (plant,), columns = problem.plants, layout.plants[PLANT].decided
+    runs = best_runs(problem, layout, relaxation.x, price, plant)
+    search = engine.run(model, Stop(None, 1e-9, None), 0)
+    if not len(runs):
+        assert problem.wells or relaxation.x[layout.water[TANK].level].max() > 17.0 or plant.phase_now
+        return
+    found = engine.run(relaxed(decided(model, columns, runs)), engine.EXACT, 0)
+    assert found.outcome is engine.Outcome.OPTIMAL, "the runs keep tank and well within their limits"
+    best, cost = (float(model.cost @ solution.x) for solution in (search, found))
+    assert cost >= best - 1e-6
+    unserved = sum(float(s.x[part].sum()) for s in (relaxation, search) for part in layout.water[TANK].unserved)
+    if unserved < 1e-6 and not problem.wells:
+        assert cost <= best + (0.02 if plant.points[1:] else 1e-6) * max(1.0, abs(best))
