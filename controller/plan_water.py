@@ -6,8 +6,8 @@ them. A well whose sensor is silent is planned as dry: it gives what flows in an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from controller.image import Snapshot
 from controller.plan_forecast import DAY_SLOTS, Forecast
@@ -72,14 +72,15 @@ def water_ask(site: Site, snapshot: Snapshot, outlook: Forecast, in_state: Mappi
     )
     names = {system.tank_id for system in systems}
     others = [pump for pump in pumps if pump not in main.values()]
+    wells = tuple(_well(site, snapshot, len(demand_kl)))
     plants = tuple(
-        _plant(site.water.pumps[pump.id], pump, snapshot, in_state)
+        _while_water_lasts(_plant(site.water.pumps[pump.id], pump, snapshot, in_state), wells)
         for pump in others
         if site.water.pumps[pump.id].source in always | names
     )
     if not systems:
         return WaterAsk(zones=zones)
-    return WaterAsk(systems, plants, tuple(_well(site, snapshot, len(demand_kl))), zones)
+    return WaterAsk(systems, plants, wells, zones)
 
 
 def _zones(site: Site, snapshot: Snapshot, outlook: Forecast) -> Iterator[ZoneAsk]:
@@ -172,6 +173,16 @@ def _plant(spec: PumpSpec, pump: DeviceSpec, snapshot: Snapshot, in_state: Mappi
         # What it was found doing may end any time: only batches that began before our eyes are followed.
         phase_now=ran % len(spec.phases) if running and spec.phases and ran < DAY_SLOTS else 0,
     )
+
+
+def _while_water_lasts(plant: WaterPlant, wells: Sequence[Well]) -> WaterPlant:
+    """Returns the plant with its least run cut to what its well gives at the lowest speed: it stops then anyway."""
+    for well in wells:
+        if well.id == plant.source and plant.keep_slots:
+            sinks = (plant.points[0].flow_kl_per_h / plant.recovery - well.yield_kl_per_h) * SLOT_MS / HOUR_MS
+            lasts = int(well.level_now_kl / sinks) if sinks > 0.0 else plant.keep_slots
+            return replace(plant, keep_slots=min(plant.keep_slots, lasts))
+    return plant
 
 
 def _point(point: Point) -> OperatingPoint:

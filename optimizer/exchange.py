@@ -67,7 +67,7 @@ def market(problem: Problem, profile: Profile, seed: int) -> Market | None:
         tuple(price.tolist()),
         tuple(spare.tolist()),
         tuple(room.tolist()),
-        _beyond(whole),
+        whole.price_beyond,
         _missing(whole, layout, solution),
     )
 
@@ -92,14 +92,6 @@ def _room(problem: Problem, layout: Layout, solution: Solution) -> FloatArray:
         usable = np.maximum(x[columns.soc] - battery.soc_min_kwh, 0.0) / problem.slot_h * battery.discharge_efficiency
         room = room + np.minimum(np.maximum(battery.discharge_kw_max - x[columns.discharge], 0.0), usable)
     return room
-
-
-def _beyond(problem: Problem) -> Series:
-    diesel = min((g.energy_price for g in problem.gensets), default=problem.shed_price)
-    return tuple(
-        price if there else diesel
-        for price, there in zip(problem.grid.import_price, problem.grid.available, strict=True)
-    )
 
 
 def _missing(problem: Problem, layout: Layout, solution: Solution) -> float:

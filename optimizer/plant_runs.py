@@ -2,19 +2,21 @@
 
 A relaxation knows what power costs in each slot and what everything else does to the tanks. With both held, one
 plant's best runs are a shortest path over (slot, water brought so far, on since), which dynamic programming finds
-exactly; what a well holds goes along with the best way to each state. One plant hardly moves the price, so plants are decided one after the other, each at the prices that the ones
-before left. Whether that is good enough is for the caller to see (`rounding.nearly`).
+exactly; what a well holds goes along with the best way to each state. One plant hardly moves the price, so plants are
+decided one after the other, each at the prices that the ones before left. Whether that is good enough is for the caller
+to see (`rounding.nearly`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from optimizer.arrays import FloatArray, IntArray
 from optimizer.formulation import Layout
-from optimizer.problem import AssetId, Problem, WaterPlant, WaterSystem
+from optimizer.problem import Problem, WaterPlant, WaterSystem
 
 _STEPS = 8
 """Parts of the highest flow by which a drive with variable speed is planned here; the LP then finds its speeds."""
@@ -31,7 +33,9 @@ class _Ways:
     power_kw: tuple[float, ...]
 
 
-def best_runs(problem: Problem, layout: Layout, x: FloatArray, price: FloatArray, plant: WaterPlant) -> FloatArray:
+def best_runs(
+    problem: Problem, layout: Layout, x: FloatArray, price: FloatArray, plant: WaterPlant, lean: float = 0.0
+) -> FloatArray:
     """Returns the plant's decided columns: 1.0 where it runs, or a batch starts; all else does what it does in `x`.
 
     Empty where none keeps its tank and its source within their limits.
@@ -42,10 +46,43 @@ def best_runs(problem: Problem, layout: Layout, x: FloatArray, price: FloatArray
         x: a solution of the relaxation, in which this plant may run in parts.
         price: what a kWh costs in each slot.
         plant: whose integers are wanted.
+        lean: how far the price goes towards the tariff beyond what the plant takes in `x` [0 to 1]. Without it a large
+            plant whose water is worth what it costs would run always or never.
     """
+    powers = [one.power_kw for one in plant.phases] or _ways(plant, problem.slot_h).power_kw
+    money = _power_money(problem, layout, x, price, plant, (0.0, *powers), lean)
     if plant.phases:
-        return _batches(problem, layout, x, price, plant)
-    return _slots(problem, layout, x, price, plant)
+        return _batches(problem, layout, x, money, plant)
+    return _slots(problem, layout, x, money, plant)
+
+
+def _power_money(
+    problem: Problem,
+    layout: Layout,
+    x: FloatArray,
+    price: FloatArray,
+    plant: WaterPlant,
+    power_kw: Sequence[float],
+    lean: float,
+) -> FloatArray:
+    """Returns what it costs to take these powers in each slot [slot, power].
+
+    The price holds for what the plant takes in `x`, for what `x` cuts or sells, and down to where it buys nothing.
+    Beyond, stores have to move too, and the price goes towards the tariff: `lean` of the way is taken.
+    """
+    load, grid = layout.load, problem.grid
+    own = np.zeros(problem.slots)
+    for use in layout.plants[plant.id].uses:
+        np.add.at(own, use.slots, x[use.columns] * use.power_kw)
+    spare = x[load.sold] + x[load.sold_over] + x[load.curtailed]
+    bought = x[load.bought] + x[load.bought_over]
+    change = np.array(power_kw) - own[:, None]
+    dear = np.maximum(np.array(problem.price_beyond) - price, 0.0) * lean
+    cheap = np.maximum(price - np.where(grid.available, grid.export_price, 0.0), 0.0) * lean
+    money = np.outer(price, power_kw)
+    money += np.maximum(change - spare[:, None], 0.0) * dear[:, None]
+    money += np.maximum(-change - bought[:, None], 0.0) * cheap[:, None]
+    return money * problem.slot_h
 
 
 class _Levels:
@@ -62,9 +99,9 @@ class _Levels:
             if well.id == plant.source and well.limit_kl is not None:
                 others = _taken(problem, layout, x, plant).sum()
                 self._most_kl = (well.limit_kl - others) * plant.recovery
-        if plant.source in tanks:
-            kept = x[layout.water[plant.source].level] + brought / plant.recovery
-            self._source = _Tank(tanks[plant.source], kept)
+        source = None if plant.source is None else tanks.get(plant.source)
+        if source is not None:
+            self._source = _Tank(source, x[layout.water[source.tank_id].level] + brought / plant.recovery)
 
     def cost(self, slot: int, brought_kl: FloatArray) -> FloatArray:
         """Returns the money of reserves and margins that are missed; infinite beyond a limit."""
@@ -144,18 +181,17 @@ def _ways(plant: WaterPlant, slot_h: float) -> _Ways:
     return _Ways(step * slot_h, units, tuple(np.interp([count * step for count in units], flows, powers).tolist()))
 
 
-def _slots(problem: Problem, layout: Layout, x: FloatArray, price: FloatArray, plant: WaterPlant) -> FloatArray:
+def _slots(problem: Problem, layout: Layout, x: FloatArray, money: FloatArray, plant: WaterPlant) -> FloatArray:
     """Returns the best of all runs of whole slots, over (how long on, water brought so far)."""
     n, h, least = problem.slots, problem.slot_h, max(plant.min_run_slots, 1)
     ways, levels, source = _ways(plant, h), _Levels(problem, layout, x, plant), _Source(problem, layout, x, plant)
-    units = np.arange(n * ways.units[-1] + 1)
-    held: FloatArray = np.full((least + 1, len(units)), source.now)
-    cost: FloatArray = np.full((least + 1, len(units)), np.inf)  # by slots that it has been on (0: off), units
+    brought_kl = np.linspace(0.0, n * ways.units[-1] * ways.unit_kl, n * ways.units[-1] + 1)
+    held: FloatArray = np.full((least + 1, len(brought_kl)), source.now)
+    cost: FloatArray = np.full((least + 1, len(brought_kl)), np.inf)  # by slots that it has been on (0: off), units
     cost[least if plant.running else 0, 0] = 0.0
     came: list[tuple[IntArray, IntArray]] = []  # per slot: age before, units brought in it
     for slot in range(n):
         stopped = plant.stop_price if slot < plant.keep_slots else 0.0
-        money = [price[slot] * kw * h for kw in ways.power_kw]
         then: FloatArray = np.full_like(cost, np.inf)
         left: FloatArray = np.zeros_like(cost)
         age: IntArray = np.zeros(cost.shape, dtype=np.int64)
@@ -166,16 +202,16 @@ def _slots(problem: Problem, layout: Layout, x: FloatArray, price: FloatArray, p
             (0, 1, plant.start_price),
             *((on, min(on + 1, least), 0.0) for on in range(1, least + 1)),
         ):
-            for count, paid in zip(ways.units, money, strict=True) if after else ((0, 0.0),):
-                there, from_there = slice(count, None), slice(0, len(units) - count)
+            for count, paid in zip(ways.units, money[slot, 1:], strict=True) if after else ((0, money[slot, 0]),):
+                there, from_there = slice(count, None), slice(0, len(brought_kl) - count)
                 water = source.after(slot, held[before, from_there], count * ways.unit_kl)
                 new = np.where(water < -_LEVEL_NEAR, np.inf, cost[before, from_there] + extra + paid)
                 better = new < then[after, there]
                 then[after, there][better], left[after, there][better] = new[better], water[better]
                 age[after, there][better], used[after, there][better] = before, count
-        held, cost = left, then + levels.cost(slot, units * ways.unit_kl)
+        held, cost = left, then + levels.cost(slot, brought_kl)
         came.append((age, used))
-    cost = cost - levels.value(units * ways.unit_kl)
+    cost = cost - levels.value(brought_kl)
     if not np.isfinite(cost).any():
         return np.zeros(0)
     on, brought = (int(at) for at in np.unravel_index(int(np.argmin(cost)), cost.shape))
@@ -190,13 +226,12 @@ def _slots(problem: Problem, layout: Layout, x: FloatArray, price: FloatArray, p
 # ------------------------------------------------------------------------------------------------- batches
 
 
-def _batches(problem: Problem, layout: Layout, x: FloatArray, price: FloatArray, plant: WaterPlant) -> FloatArray:
+def _batches(problem: Problem, layout: Layout, x: FloatArray, money: FloatArray, plant: WaterPlant) -> FloatArray:
     """Returns the best starts of whole batches, over (slot, batches begun so far)."""
     n, h, length = problem.slots, problem.slot_h, len(plant.phases)
     rest, levels = min(plant.rest_slots, n), _Levels(problem, layout, x, plant)
     source = _Source(problem, layout, x, plant)
     flow = np.array([phase.flow_kl_per_h for phase in plant.phases]) * h
-    power = np.array([phase.power_kw for phase in plant.phases]) * h
     under_way = np.zeros(n)
     under_way[:rest] = flow[length - plant.rest_slots :][:rest]
     first = np.cumsum(under_way)  # what the batch under way brings
@@ -210,12 +245,12 @@ def _batches(problem: Problem, layout: Layout, x: FloatArray, price: FloatArray,
         held[rest] = source.after(slot, held[rest], under_way[slot])
     for slot in range(rest, n):
         done = starts * flow.sum()
-        idle = cost[slot] + levels.cost(slot, first[slot] + done)
+        idle = cost[slot] + money[slot, 0] + levels.cost(slot, first[slot] + done)
         better = idle < cost[slot + 1]
         cost[slot + 1][better], begun[slot + 1][better] = idle[better], 0
         held[slot + 1][better] = source.after(slot, held[slot], 0.0)[better]
         if slot < count:
-            run, water = cost[slot] + plant.start_price + float(price[slot : slot + length] @ power), held[slot]
+            run, water = cost[slot] + plant.start_price + money[slot : slot + length, 1:].trace(), held[slot]
             for at, kl in enumerate(np.cumsum(flow).tolist()):
                 water = source.after(slot + at, water, float(flow[at]))
                 run = np.where(water < -_LEVEL_NEAR, np.inf, run + levels.cost(slot + at, first[slot + at] + done + kl))

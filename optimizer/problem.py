@@ -359,6 +359,13 @@ class Problem:
         """Returns the slot length in hours."""
         return self.slot_ms / 3_600_000
 
+    @property
+    def price_beyond(self) -> Series:
+        """Returns per slot what a kWh costs when all that is cheaper has gone: the tariff, as an island diesel."""
+        diesel = min((g.energy_price for g in self.gensets), default=self.shed_price)
+        there = zip(self.grid.import_price, self.grid.available, strict=True)
+        return tuple(price if connected else diesel for price, connected in there)
+
 
 @dataclass(frozen=True, slots=True)
 class Stop:

@@ -272,10 +272,16 @@ def _relaxation_first(
     if layout.jobs or layout.plants:
         allowed = max(worth, stop.gap * abs(float(model.cost @ solution.x)))
         found = nearly(problem, model, layout, solution, seed, allowed)
-        if found is not None:
+        if isinstance(found, Solution):
             return found
+        model = found
     left = replace(_left(stop, solution.seconds), worth=worth)
-    return replace(engine.run(model, left, seed, thorough=bool(problem.plants)), duals=np.zeros(0))
+    return replace(
+        engine.run(
+            model, left, seed, thorough=any(model.integer[plant.decided].any() for plant in layout.plants.values())
+        ),
+        duals=np.zeros(0),
+    )
 
 
 def _pump(asked: _Asked, solved: _Solved) -> _Solved:

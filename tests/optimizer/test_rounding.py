@@ -42,7 +42,7 @@ def test_the_start_that_a_relaxation_likes_less_is_tried_where_the_other_is_dear
     problem = day((0.0, 0.0, 1.0, 2.0, 2.0, 1.0))
     model, layout = formulate(problem)
     found = nearly(problem, model, layout, in_parts(problem, 0, 3), 1, 1e-4)
-    assert found is not None
+    assert isinstance(found, Solution)
     assert are_whole(model, found.x)
     assert found.x[layout.jobs[JOB].start].argmax() == 3
     assert model.cost @ found.x == pytest.approx(model.cost @ started(problem, 3).x)
@@ -53,7 +53,7 @@ def test_where_every_whole_start_costs_more_than_its_parts_a_search_has_to_tell(
     model, layout = formulate(problem)
     relaxation = engine.run(relaxed(model), EXACT, 1)
     assert not are_whole(model, relaxation.x)
-    assert nearly(problem, model, layout, relaxation, 1, 1e-4) is None
+    assert nearly(problem, model, layout, relaxation, 1, 1e-4) is model
     plan = solve(problem, Stop(seconds=None, gap=1e-4), 1)
     assert isinstance(plan, Plan)
     assert not check(problem, plan)
@@ -72,5 +72,5 @@ def test_equal_halves_are_made_whole_without_any_search(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(engine, "run", never_integer)
     found = nearly(problem, model, layout, relaxation, 1, 0.0)
-    assert found is not None
+    assert isinstance(found, Solution)
     assert model.cost @ found.x == pytest.approx(model.cost @ relaxation.x)

@@ -223,3 +223,16 @@ def test_a_batch_that_has_begun_is_followed_to_its_end() -> None:
     assert plant.phase_now == 2
     assert [step.on for step in plan.units[DESAL]][:2] == [True, True]
     assert replace(plant, phase_now=0).rest_slots == 0
+
+
+def test_a_least_run_lasts_no_longer_than_the_well() -> None:
+    site = site_of(ISLAND_WATER, {PUMP: 'source = "well-1"\nmin_run_ms = 3600000\n' + PUMP})
+    kept: dict[float, int] = {}
+    for depth in (0.9, 0.5, 0.1):
+        place = Place.at(site)
+        place.plan({**LEVELS, "pump-1": {"on": 0.0, "W": 0.0}})
+        place.hub.planning.hasten("the pump runs", place.now, 0)
+        place.plan({**LEVELS, "pump-1": {"on": 1.0, "W": 3000.0}, "depth-1": {"level": depth}})
+        assert place.problem is not None
+        kept[depth] = next(plant.keep_slots for plant in place.problem.plants if plant.id == "pump-1")
+    assert kept == {0.9: 2, 0.5: 1, 0.1: 0}, "of four slots: 90 L/min are taken, 8 flow in, the full well holds 4 m3"
