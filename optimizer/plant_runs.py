@@ -34,7 +34,14 @@ class _Ways:
 
 
 def best_runs(
-    problem: Problem, layout: Layout, x: FloatArray, price: FloatArray, plant: WaterPlant, lean: float = 0.0
+    problem: Problem,
+    layout: Layout,
+    x: FloatArray,
+    price: FloatArray,
+    plant: WaterPlant,
+    lean: float = 0.0,
+    *,
+    yields: bool = False,
 ) -> FloatArray:
     """Returns the plant's decided columns: 1.0 where it runs, or a batch starts; all else does what it does in `x`.
 
@@ -48,12 +55,13 @@ def best_runs(
         plant: whose integers are wanted.
         lean: how far the price goes towards the tariff beyond what the plant takes in `x` [0 to 1]. Without it a large
             plant whose water is worth what it costs would run always or never.
+        yields: that other plants are not decided yet and can make room in tanks, or fill them: at a price, not a limit.
     """
     powers = [one.power_kw for one in plant.phases] or _ways(plant, problem.slot_h).power_kw
     money = _power_money(problem, layout, x, price, plant, (0.0, *powers), lean)
     if plant.phases:
-        return _batches(problem, layout, x, money, plant)
-    return _slots(problem, layout, x, money, plant)
+        return _batches(problem, layout, x, money, plant, yields=yields)
+    return _slots(problem, layout, x, money, plant, yields=yields)
 
 
 def _power_money(
@@ -88,11 +96,11 @@ def _power_money(
 class _Levels:
     """What it costs [money] to have brought so much water by the end of a slot."""
 
-    def __init__(self, problem: Problem, layout: Layout, x: FloatArray, plant: WaterPlant) -> None:
+    def __init__(self, problem: Problem, layout: Layout, x: FloatArray, plant: WaterPlant, *, yields: bool) -> None:
         tanks = {water.tank_id: water for water in problem.water}
         brought = np.cumsum(_brought(problem, layout, x, plant))
         self._recovery = plant.recovery
-        self._tank = _Tank(tanks[plant.tank], x[layout.water[plant.tank].level] - brought)
+        self._tank = _Tank(tanks[plant.tank], x[layout.water[plant.tank].level] - brought, yields=yields)
         self._source: _Tank | None = None
         self._most_kl = np.inf
         for well in problem.wells:
@@ -101,7 +109,8 @@ class _Levels:
                 self._most_kl = (well.limit_kl - others) * plant.recovery
         source = None if plant.source is None else tanks.get(plant.source)
         if source is not None:
-            self._source = _Tank(source, x[layout.water[source.tank_id].level] + brought / plant.recovery)
+            level = x[layout.water[source.tank_id].level] + brought / plant.recovery
+            self._source = _Tank(source, level, yields=yields, gives=True)
 
     def cost(self, slot: int, brought_kl: FloatArray) -> FloatArray:
         """Returns the money of reserves and margins that are missed; infinite beyond a limit."""
@@ -147,16 +156,20 @@ def _taken(problem: Problem, layout: Layout, x: FloatArray, plant: WaterPlant) -
 
 
 class _Tank:
-    def __init__(self, water: WaterSystem, level: FloatArray) -> None:
-        self.water, self.level = water, level
-        self.wanted = water.reserve_kl + np.array(water.margin_kl or (0.0,) * len(level))
-        self.high = max(water.high_kl, water.level_now_kl)
+    def __init__(self, water: WaterSystem, level: FloatArray, *, yields: bool, gives: bool = False) -> None:
+        self.water, self._level = water, level
+        self._wanted = water.reserve_kl + np.array(water.margin_kl or (0.0,) * len(level))
+        self._high = max(water.high_kl, water.level_now_kl)
+        beyond = water.reserve_price + 2 * water.terminal_value if yields else np.inf
+        self._over_price, self._under_price = beyond, beyond if gives else water.unserved_price
 
     def cost(self, slot: int, more_kl: FloatArray) -> FloatArray:
-        level = self.level[slot] + more_kl
+        level = self._level[slot] + more_kl
         found = self.water.reserve_price * np.maximum(self.water.reserve_kl - level, 0.0)
-        found += self.water.margin_price * np.maximum(self.wanted[slot] - level, 0.0)
-        found[(level < -_LEVEL_NEAR) | (level > self.high + _LEVEL_NEAR)] = np.inf
+        found += self.water.margin_price * np.maximum(self._wanted[slot] - level, 0.0)
+        for beyond, price in ((level - self._high, self._over_price), (-level, self._under_price)):
+            out = beyond > _LEVEL_NEAR
+            found[out] += beyond[out] * price
         return found
 
 
@@ -181,10 +194,16 @@ def _ways(plant: WaterPlant, slot_h: float) -> _Ways:
     return _Ways(step * slot_h, units, tuple(np.interp([count * step for count in units], flows, powers).tolist()))
 
 
-def _slots(problem: Problem, layout: Layout, x: FloatArray, money: FloatArray, plant: WaterPlant) -> FloatArray:
+def _slots(
+    problem: Problem, layout: Layout, x: FloatArray, money: FloatArray, plant: WaterPlant, *, yields: bool
+) -> FloatArray:
     """Returns the best of all runs of whole slots, over (how long on, water brought so far)."""
     n, h, least = problem.slots, problem.slot_h, max(plant.min_run_slots, 1)
-    ways, levels, source = _ways(plant, h), _Levels(problem, layout, x, plant), _Source(problem, layout, x, plant)
+    ways, levels, source = (
+        _ways(plant, h),
+        _Levels(problem, layout, x, plant, yields=yields),
+        _Source(problem, layout, x, plant),
+    )
     brought_kl = np.linspace(0.0, n * ways.units[-1] * ways.unit_kl, n * ways.units[-1] + 1)
     held: FloatArray = np.full((least + 1, len(brought_kl)), source.now)
     cost: FloatArray = np.full((least + 1, len(brought_kl)), np.inf)  # by slots that it has been on (0: off), units
@@ -226,10 +245,12 @@ def _slots(problem: Problem, layout: Layout, x: FloatArray, money: FloatArray, p
 # ------------------------------------------------------------------------------------------------- batches
 
 
-def _batches(problem: Problem, layout: Layout, x: FloatArray, money: FloatArray, plant: WaterPlant) -> FloatArray:
+def _batches(
+    problem: Problem, layout: Layout, x: FloatArray, money: FloatArray, plant: WaterPlant, *, yields: bool
+) -> FloatArray:
     """Returns the best starts of whole batches, over (slot, batches begun so far)."""
     n, h, length = problem.slots, problem.slot_h, len(plant.phases)
-    rest, levels = min(plant.rest_slots, n), _Levels(problem, layout, x, plant)
+    rest, levels = min(plant.rest_slots, n), _Levels(problem, layout, x, plant, yields=yields)
     source = _Source(problem, layout, x, plant)
     flow = np.array([phase.flow_kl_per_h for phase in plant.phases]) * h
     under_way = np.zeros(n)
