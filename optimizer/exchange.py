@@ -14,8 +14,9 @@ import numpy as np
 
 from optimizer import engine
 from optimizer.arrays import FloatArray
-from optimizer.engine import EXACT, Outcome, Solution
+from optimizer.engine import Outcome, Solution
 from optimizer.formulation import Layout, formulate, relaxed
+from optimizer.plan import Basis
 from optimizer.problem import Problem, Series
 from optimizer.sectors import Profile
 from optimizer.tasks import Supply
@@ -31,6 +32,7 @@ class Market:
     room_kw: Series  # beyond that, until a limit is reached
     beyond: Series  # the price of that room
     missing_kwh: float  # what vehicles lack when they leave
+    basis: Basis | None  # of its LP: the next differs by one sector's power
 
     def supply(self, price: Sequence[float] | None = None) -> tuple[Supply, ...]:
         """Returns the two steps of power for work; another price may stand in for this market's own."""
@@ -53,11 +55,14 @@ def with_profile(problem: Problem, profile: Profile) -> Problem:
     )
 
 
-def market(problem: Problem, profile: Profile, seed: int) -> Market | None:
-    """Returns the market with a profile in it, or None where a lifeline cannot be served at all."""
+def market(problem: Problem, profile: Profile, seed: int, near: Basis | None = None) -> Market | None:
+    """Returns the market with a profile in it, or None where a lifeline cannot be served at all.
+
+    `near` is the basis of another profile's: from there half the time is enough.
+    """
     whole = with_profile(problem, profile)
     model, layout = formulate(whole)
-    solution = engine.run(relaxed(model), EXACT, seed)
+    solution = engine.run_warm(relaxed(model), near, seed)
     if solution.outcome is Outcome.INFEASIBLE:
         return None
     price = solution.duals[layout.coupling.balance] / problem.slot_h
@@ -69,6 +74,7 @@ def market(problem: Problem, profile: Profile, seed: int) -> Market | None:
         tuple(room.tolist()),
         whole.price_beyond,
         _missing(whole, layout, solution),
+        solution.basis,
     )
 
 

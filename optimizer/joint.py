@@ -123,7 +123,7 @@ def exchange(
         before = cost
         for wishes in _sectors(problem, seed, effort):
             for other in wishes(best, now):
-                then = _market(problem, other, seed)
+                then = _market(problem, other, seed, now)
                 if then is None or then.missing_kwh > now.missing_kwh + _NOTHING_KWH:
                     continue  # no money is worth a vehicle that cannot leave
                 total = then.cost + own_cost(problem, other)
@@ -135,8 +135,8 @@ def exchange(
     return best, tuple(trace), now.price
 
 
-def _market(problem: JointProblem, sectors: Sectors, seed: int) -> Market | None:
-    return market(with_packs(problem, sectors), profile(problem, sectors), seed)
+def _market(problem: JointProblem, sectors: Sectors, seed: int, near: Market | None = None) -> Market | None:
+    return market(with_packs(problem, sectors), profile(problem, sectors), seed, near and near.basis)
 
 
 def _sectors(problem: JointProblem, seed: int, effort: float) -> Iterator[_Wishes]:
@@ -154,7 +154,7 @@ def _sectors(problem: JointProblem, seed: int, effort: float) -> Iterator[_Wishe
 
 def _work_wishes(problem: JointProblem, seed: int, effort: float, at: Sectors, now: Market) -> Iterator[Sectors]:
     idle = WorkPlan.nothing(problem.energy.slots)
-    without = _market(problem, replace(at, work=idle), seed)
+    without = _market(problem, replace(at, work=idle), seed, now)
     for supply in () if without is None else _supplies(without, now):
         asked = replace(problem.work, supply=supply, over_price=over_price(problem.energy))
         found = schedule(asked, effort, seed, hint=at.work)
@@ -164,14 +164,14 @@ def _work_wishes(problem: JointProblem, seed: int, effort: float, at: Sectors, n
 
 def _engine_wishes(problem: JointProblem, seed: int, plant: GasPlant, at: Sectors, now: Market) -> Iterator[Sectors]:
     rest = {name: plan for name, plan in at.engines.items() if name != plant.digester.id}
-    without = _market(problem, replace(at, engines=rest), seed)
+    without = _market(problem, replace(at, engines=rest), seed, now)
     for price in () if without is None else (without.price, _middle(without.price, now.price), now.price):
         yield replace(at, engines={**rest, plant.digester.id: _run(problem, plant, price)})
 
 
 def _zone_wishes(problem: JointProblem, seed: int, zone: ZoneAsk, at: Sectors, now: Market) -> Iterator[Sectors]:
     others = {name: run for name, run in at.zones.items() if name != zone.id}
-    without = _market(problem, replace(at, zones=others), seed)
+    without = _market(problem, replace(at, zones=others), seed, now)
     if without is not None:
         price = _middle(without.price, now.price)
         yield replace(at, zones={**others, zone.id: run_zone(zone, problem.energy.slot_h, price)})
@@ -180,7 +180,7 @@ def _zone_wishes(problem: JointProblem, seed: int, zone: ZoneAsk, at: Sectors, n
 def _trip_wishes(problem: JointProblem, seed: int, pack: Pack, at: Sectors, now: Market) -> Iterator[Sectors]:
     mine = {trip.id for trip in problem.trips if trip.vehicle == pack.vehicle}
     rest = {name: leave for name, leave in at.leaves.items() if name not in mine}
-    without = _market(problem, replace(at, leaves=rest), seed)
+    without = _market(problem, replace(at, leaves=rest), seed, now)
     seen = [at.leaves]
     for price in () if without is None else (without.price, _middle(without.price, now.price), now.price):
         chosen = rather(problem.energy, pack, problem.trips, at.leaves, price)
