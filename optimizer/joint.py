@@ -14,7 +14,7 @@ from functools import partial
 from optimizer.exchange import Market, market
 from optimizer.gas_engine import run_engine
 from optimizer.plan import Infeasible, Plan
-from optimizer.problem import Series, Stop
+from optimizer.problem import Problem, Series, Stop
 from optimizer.scheduling import schedule
 from optimizer.sectors import (
     JointProblem,
@@ -38,7 +38,7 @@ from optimizer.zone_sector import NoZonePlan, run_zone
 
 ROUNDS = 3
 _GAIN = 1e-3
-"""Money below which a step is no gain; it ends the exchange."""
+"""Money below which a step is no gain."""
 _NOTHING_KWH = 1e-6
 
 
@@ -53,8 +53,12 @@ class JointPlan:
     trace: tuple[float, ...]
 
 
-def joint(problem: JointProblem, stop: Stop, seed: int = 0, effort: float = 1.0) -> JointPlan | Infeasible:
+def joint(
+    problem: JointProblem, stop: Stop, seed: int = 0, effort: float = 1.0, kept: Sectors | None = None
+) -> JointPlan | Infeasible:
     """Returns the plan of all sectors, or why the energy plan has none.
+
+    With `kept` only trips are asked when they would rather leave; all else goes on as it is there.
 
     Raises:
         BrokenWork: the work problem is not well formed.
@@ -64,10 +68,11 @@ def joint(problem: JointProblem, stop: Stop, seed: int = 0, effort: float = 1.0)
     if broken:
         return Infeasible(tuple(broken))
     try:
-        first = on_tariff(problem, seed, effort)
+        first = kept or on_tariff(problem, seed, effort)
     except NoZonePlan as none:
         return Infeasible(none.reasons)
-    sectors, trace, price = exchange(problem, first, seed, effort)
+    asked = _trips(problem, seed) if kept else _sectors(problem, seed, effort)
+    sectors, trace, price = exchange(problem, first, tuple(asked), seed, _worth(problem.energy, stop))
     best: JointPlan | None = None
     for chosen in (first, sectors) if sectors is not first else (first,):
         energy = solve(with_sectors(problem, chosen), stop, seed)
@@ -84,6 +89,12 @@ def joint(problem: JointProblem, stop: Stop, seed: int = 0, effort: float = 1.0)
 def _missing(plan: Plan) -> float:
     """Returns the money of what vehicles lack when they leave."""
     return sum(money for name, money in plan.violations.items() if name.startswith(("departure:", "trip:")))
+
+
+def _worth(problem: Problem, stop: Stop) -> float:
+    """Returns the money of a round that is worth another: a quarter of the gap, of what the load would cost."""
+    bill = sum(kw * price for kw, price in zip(problem.load_kw, problem.price_beyond, strict=True)) * problem.slot_h
+    return stop.gap * abs(bill) / 4
 
 
 def on_tariff(problem: JointProblem, seed: int, effort: float) -> Sectors:
@@ -110,9 +121,12 @@ _Wishes = Callable[[Sectors, Market], Iterator[Sectors]]
 
 
 def exchange(
-    problem: JointProblem, first: Sectors, seed: int, effort: float
+    problem: JointProblem, first: Sectors, asked: Sequence[_Wishes], seed: int, worth: float = 0.0
 ) -> tuple[Sectors, tuple[float, ...], Series]:
-    """Returns the sectors after the exchange, the cost after each step that was kept, and the last prices."""
+    """Returns the sectors after the exchange, the cost after each step that was kept, and the last prices.
+
+    It ends after a round that gained no more than `worth` [money].
+    """
     best = first
     now = _market(problem, best, seed)
     if now is None:
@@ -121,7 +135,7 @@ def exchange(
     trace = [cost]
     for _ in range(ROUNDS):
         before = cost
-        for wishes in _sectors(problem, seed, effort):
+        for wishes in asked:
             for other in wishes(best, now):
                 then = _market(problem, other, seed, now)
                 if then is None or then.missing_kwh > now.missing_kwh + _NOTHING_KWH:
@@ -130,7 +144,7 @@ def exchange(
                 if total < cost - _GAIN:
                     best, cost, now = other, total, then
                     trace.append(cost)
-        if before - cost < _GAIN:
+        if before - cost < max(_GAIN, worth):
             break
     return best, tuple(trace), now.price
 
@@ -147,6 +161,10 @@ def _sectors(problem: JointProblem, seed: int, effort: float) -> Iterator[_Wishe
         yield partial(_engine_wishes, problem, seed, plant)
     for zone in problem.zones:
         yield partial(_zone_wishes, problem, seed, zone)
+    yield from _trips(problem, seed)
+
+
+def _trips(problem: JointProblem, seed: int) -> Iterator[_Wishes]:
     for pack in problem.packs:
         if any(trip.movable for trip in problem.trips if trip.vehicle == pack.vehicle):
             yield partial(_trip_wishes, problem, seed, pack)

@@ -29,7 +29,7 @@ def solve_whole(
     `warm_start` is for problems without work (see `replan`): gas engines and zones go on as they were planned, where
     gas and levels allow it, and trips leave when they were planned to. Work is always planned anew. `sectors_of` is a
     late plan whose sectors go on in the same way while the rest is searched anew: an exchange costs ten times as much.
-    Where there are trips that it did not know, all are asked anew.
+    Trips that it did not know are asked when they would rather leave, and with them the others.
 
     Raises:
         BrokenWork: the work problem is not well formed.
@@ -38,14 +38,13 @@ def solve_whole(
     asked = joint_problem(problem)
     if asked is None:
         return solve(problem, stop, seed, warm_start)
-    if sectors_of is not None and any(trip.movable and trip.id not in sectors_of.leaves for trip in asked.trips):
-        sectors_of = None  # nobody has asked yet when these would rather leave
     last = warm_start or sectors_of
     kept = None if last is None or problem.work is not None else _kept(asked, last)
-    if kept is not None:
+    new = sectors_of is not None and any(one.movable and one.id not in sectors_of.leaves for one in asked.trips)
+    if kept is not None and not new:
         found = solve(with_sectors(asked, kept), stop, seed, warm_start)
         return found if isinstance(found, Infeasible) else _with_sectors(found, asked, kept)
-    found = joint(asked, stop, seed, EFFORT)
+    found = joint(asked, stop, seed, EFFORT, kept)
     if not isinstance(found, JointPlan):
         return found
     work = None if problem.work is None else found.sectors.work

@@ -19,12 +19,15 @@ from controller.shell.places import reachable
 from controller.shell.simulation import Simulation, SimulationOptions, start_of
 from controller.site import Site
 from controller.store.ledger_file import LedgerFile
-from devices.clock import DAY_MS, MINUTE_MS, SECOND_MS, SLOT_MS, Instant
+from devices.clock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, SLOT_MS, Instant
 from devices.shell.run_clock import RunClock, RunFile, stop_run, write_whole
+from optimizer.problem import Stop
 
 MARK = "demo.json"
 OPENS_MINUTE = 9 * 60 + 40
-PAST_REPLAN_MS = 30 * MINUTE_MS
+PAST_REPLAN_MS = HOUR_MS
+PAST_STOP = Stop(seconds=None, gap=0.02, nodes=100)
+"""Of the days that nobody watches: a plan an hour, a little coarser, so that the console opens soon."""
 UP_S = 25.0
 NOTE_EVERY_S = 2.0
 
@@ -68,7 +71,9 @@ def live_through(site: Site, options: DemoOptions, progress: Callable[[Instant, 
     day = local_time(site.timezone, Instant(start + options.past_days * DAY_MS)).date()
     until = local_instant(site.timezone, day, OPENS_MINUTE)
     simulation = Simulation(
-        site, SimulationOptions(seed=options.seed, replan_ms=PAST_REPLAN_MS, data_dir=part, durability="OFF"), start
+        site,
+        SimulationOptions(seed=options.seed, replan_ms=PAST_REPLAN_MS, stop=PAST_STOP, data_dir=part, durability="OFF"),
+        start,
     )
     try:
         world = simulation.world

@@ -70,6 +70,7 @@ class SimulationOptions:
     cycle_ms: int = MINUTE_MS
     meter_poll_ms: int = 5 * MINUTE_MS  # meters and solar; everything that is steered by is read every cycle
     replan_ms: int | None = None
+    stop: Stop = SIMULATED_STOP
     plan: bool = True
     data_dir: Path | None = None
     durability: str = "OFF"
@@ -184,7 +185,7 @@ class Simulation:
 
     def ask(self, problem: Problem | DeliveriesProblem, *, warm: bool) -> Answer:
         """Returns the warm child's answer under node and gap limits, never wall time."""
-        return self.planner.ask(problem, SIMULATED_STOP, self.options.seed, warm=warm)
+        return self.planner.ask(problem, self.options.stop, self.options.seed, warm=warm)
 
     def live(self, until: Instant, progress: Callable[[Instant], None] | None = None) -> None:
         """Lives up to `until`, and on until every record is committed."""
