@@ -101,7 +101,10 @@ class ShortageWatch:
     def look(self, site: Site, snapshot: Snapshot, history: History) -> None:
         """Takes the levels, and reckons, once in three hours."""
         now = floor_to(snapshot.now, STEP_MS)
+        sources = {pump.source for pump in site.water.pumps.values()}
         for tank in site.of_kind(DeviceKind.TANK):
+            if tank.id in sources and site.water.tanks[tank.id].share == 0.0:
+                continue  # nobody drinks from it: plans let it run low between two batches
             volume = tank.ratings["volume_l"] / 1000
             level = snapshot.value(tank.id, "level")
             # Water that is pumped from tank to tank has no meter: with several tanks their levels alone tell.

@@ -6,11 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from controller.history import History
 from controller.shadow import play, play_rules, steps_of
+from controller.shortage_watch import STEP_MS, ShortageWatch
 from controller.site import check
+from devices.clock import Instant, floor_to
 from optimizer.problem import AssetId
 from tests.controller.planned import BUS, Place, site_of
-from tests.controller.scene import VILLAGE
+from tests.controller.scene import NOW, VILLAGE, snapshot
 
 PUMP = 'tank = "tank-1"\nratings = { power_w = 3000, flow_lpm = 90, max_on_ms = 14400000, min_rest_ms = 60000 }'
 RATINGS = "max_on_ms = 14400000, min_rest_ms = 60000 }"
@@ -236,3 +239,12 @@ def test_a_least_run_lasts_no_longer_than_the_well() -> None:
         assert place.problem is not None
         kept[depth] = next(plant.keep_slots for plant in place.problem.plants if plant.id == "pump-1")
     assert kept == {0.9: 2, 0.5: 1, 0.1: 0}, "of four slots: 90 L/min are taken, 8 flow in, the full well holds 4 m3"
+
+
+def test_a_tank_that_only_a_pump_drinks_from_is_never_announced_as_short() -> None:
+    site, watch = site_of(ISLAND_WATER, {PUMP: 'source = "well-1"\n' + PUMP}), ShortageWatch()
+    begin = floor_to(NOW, STEP_MS * 2)
+    for step in range(30):
+        low = {"level": 0.9 - 0.02 * step}
+        watch.look(site, snapshot(site, {"tank-1": low, "raw-1": low}, Instant(begin + step * STEP_MS)), History(site))
+    assert [alarm.id for alarm in watch.conditions()] == ["shortage.tank-1"]
