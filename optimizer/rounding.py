@@ -27,6 +27,8 @@ _LEANS = (0.3, 0.1)
 plant on a small tank ran twice as often as was good; with more, water is made where power is not cheapest."""
 
 _POOR = 4
+"""Times `allowed` beyond which plants are decided in the other order too."""
+
 _PLANTS = 12
 """On forty recorded plans a search of 100 nodes found 0.02 % of the money turned over less, in 20 times as long; what
 both cost beyond the relaxation, up to 1.5 %, is what whole batches and slots cost. Beyond 3 % the guess may be poor."""
