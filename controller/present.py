@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -370,7 +371,22 @@ def _asset_label(hub: Hub, asset: str) -> str:
     for job in hub.config.site.jobs:
         if asset.startswith(f"{job.id}."):
             return f"{job.id.capitalize()} ({job.device})"
-    return asset
+    return work_label(asset)
+
+
+def work_label(key: str) -> str:
+    """Returns a piece of work as people read it, without its day: its place in the plan tells that.
+
+    `organics.1` is "Organics 2", `lettuce-7.dose0.20260603` is "Lettuce-7 dose 1".
+    """
+    what, *more = key.split(".")
+    words = [what[:1].upper() + what[1:]]
+    for part in more:
+        if match := re.fullmatch(r"([a-z]*)(\d{1,3})", part):
+            words += [word for word in (match[1], str(int(match[2]) + 1)) if word]
+        elif not re.fullmatch(r"\d{8}", part):
+            words.append(part)
+    return " ".join(words)
 
 
 def _blocks(

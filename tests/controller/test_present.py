@@ -13,7 +13,7 @@ from controller.console.outlook import direction
 from controller.console.words import brief
 from controller.plan_forecast import forecast
 from controller.plan_problem import build_problem
-from controller.present import Surroundings, next_actions, now_view
+from controller.present import Surroundings, next_actions, now_view, work_label
 from controller.step_words import shown
 from devices.clock import MINUTE_MS, Instant
 from devices.events import Tick
@@ -117,3 +117,17 @@ def test_a_power_that_nobody_knows_is_not_called_idle() -> None:
     assert direction("battery", None) == "unknown"
     assert direction("battery", 0.0) == "idle"
     assert direction("battery", -500.0) == "discharging"
+
+
+@pytest.mark.parametrize(
+    ("key", "label"),
+    [
+        ("organics.1", "Organics 2"),
+        ("lettuce-7.dose0.20260603", "Lettuce-7 dose 1"),
+        ("lettuce-7.harvest", "Lettuce-7 harvest"),
+        ("print-brackets.20260603", "Print-brackets"),
+        ("pipe", "Pipe"),
+    ],
+)
+def test_work_has_names_that_people_read(key: str, label: str) -> None:
+    assert work_label(key) == label
