@@ -168,8 +168,9 @@ def gantt_row(row: PlanRow, start: Instant, end: Instant, now: Instant, tz: tzin
             f'<svg x="{x:.2f}%" width="{wide:.2f}%" height="34"><title>{tip}</title>'
             f'<rect class="block m-{_class_word(mode)}" y="4" width="100%" height="26" rx="3"/>{text}</svg>'
         )
-        if not inside:
-            blocks.append(f'<text x="{x + wide + 0.5:.2f}%" y="21">{escape(label)}</text>')
+        if not inside:  # as far as the next block
+            beside = f'<text x="6" y="21">{escape(label)}</text>'
+            blocks.append(f'<svg x="{x + wide:.2f}%" width="{free:.2f}%" height="34">{beside}</svg>')
     return _picture(
         f'<svg class="gantt" width="100%" height="34" role="img" aria-label="{escape(row.label)}">'
         f"{_hour_lines(start, end, tz)}{''.join(blocks)}{_now_line(start, end, now)}</svg>"
