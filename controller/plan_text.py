@@ -49,7 +49,8 @@ def quality(plan: Plan, currency: str) -> str:
     rest = f", {' and '.join(others)} as they are planned" if others else ""
     if over < NOTHING:
         return f"no plan can cost less{rest}"
-    part = f" ({over / abs(plan.cost):.1%})" if abs(plan.cost) >= 1.0 else ""
+    told = abs(plan.cost) >= max(1.0, 10 * over)  # a part of a cost near nothing says nothing
+    part = f" ({over / abs(plan.cost):.1%})" if told else ""
     return f"at most {over:.2f} {currency}{part} above the best there can be{rest}"
 
 

@@ -100,4 +100,5 @@ def test_how_good_the_plan_is_is_always_told(data_dir: Path) -> None:
     assert quality(plan, "EUR") == said
     assert quality(replace(plan, bound=plan.cost), "EUR") == "no plan can cost less"
     assert quality(replace(plan, cost=0.5, bound=0.25), "EUR") == "at most 0.25 EUR above the best there can be"
+    assert quality(replace(plan, cost=-1.5, bound=-2.0), "EUR") == "at most 0.50 EUR above the best there can be"
     assert said in run("--data-dir", data_dir).output
