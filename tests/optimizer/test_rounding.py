@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ortools.math_opt import parameters_pb2
 
 from optimizer import engine
 from optimizer.arrays import FloatArray
@@ -74,3 +75,21 @@ def test_equal_halves_are_made_whole_without_any_search(monkeypatch: pytest.Monk
     found = nearly(problem, model, layout, relaxation, 1, 0.0)
     assert isinstance(found, Solution)
     assert model.cost @ found.x == pytest.approx(model.cost @ relaxation.x)
+
+
+def test_where_glop_breaks_down_highs_begins_from_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _ = formulate(day((1.0,) * 6))
+    first = engine.run(relaxed(model), EXACT, 1)
+    solve_with, asked = engine._solve, list[int]()
+
+    def breaks_down(proto: object, parameters: object, solver: int = 0, *more: object) -> object:
+        asked.append(solver)
+        if solver == parameters_pb2.SOLVER_TYPE_GLOP:
+            raise engine.SolverRefused("ABNORMAL")
+        return solve_with(proto, parameters)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(engine, "_solve", breaks_down)
+    again = engine.run_warm(relaxed(model), first.basis, 1)
+    assert parameters_pb2.SOLVER_TYPE_GLOP in asked
+    assert again.outcome is engine.Outcome.OPTIMAL
+    assert model.cost @ again.x == pytest.approx(model.cost @ first.x)
