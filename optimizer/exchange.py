@@ -15,7 +15,7 @@ import numpy as np
 from optimizer import engine
 from optimizer.arrays import FloatArray
 from optimizer.engine import Outcome, Solution
-from optimizer.formulation import Layout, formulate, relaxed
+from optimizer.formulation import Layout, formulate, power_price, relaxed
 from optimizer.plan import Basis
 from optimizer.problem import Problem, Series
 from optimizer.sectors import Profile
@@ -65,7 +65,7 @@ def market(problem: Problem, profile: Profile, seed: int, near: Basis | None = N
     solution = engine.run_warm(relaxed(model), near, seed)
     if solution.outcome is Outcome.INFEASIBLE:
         return None
-    price = solution.duals[layout.coupling.balance] / problem.slot_h
+    price = power_price(problem, layout, solution.duals)
     spare, room = _spare(whole, layout, solution), _room(whole, layout, solution)
     return Market(
         float(model.cost @ solution.x),

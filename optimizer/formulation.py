@@ -100,6 +100,11 @@ def flows(problem: Problem, layout: Layout) -> dict[AssetId, list[Flow]]:
     return found
 
 
+def power_price(problem: Problem, layout: Layout, duals: FloatArray) -> FloatArray:
+    """Returns what one kWh of load more would cost in each slot, by the duals of an LP."""
+    return duals[layout.coupling.balance] / problem.slot_h
+
+
 def _early_credit(problem: Problem) -> float:
     """Returns money per kWh and slot that breaks ties between equal plans: a millionth of the mean tariff."""
     prices = [abs(p) for p in problem.grid.import_price]

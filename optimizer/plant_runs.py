@@ -16,6 +16,7 @@ import numpy as np
 
 from optimizer.arrays import FloatArray, IntArray
 from optimizer.formulation import Layout
+from optimizer.plants import used
 from optimizer.problem import Problem, WaterPlant, WaterSystem
 
 _STEPS = 8
@@ -57,11 +58,13 @@ def best_runs(
             plant whose water is worth what it costs would run always or never.
         yields: that other plants are not decided yet and can make room in tanks, or fill them: at a price, not a limit.
     """
-    powers = [one.power_kw for one in plant.phases] or _ways(plant, problem.slot_h).power_kw
-    money = _power_money(problem, layout, x, price, plant, (0.0, *powers), lean)
     if plant.phases:
+        powers = (0.0, *(phase.power_kw for phase in plant.phases))
+        money = _power_money(problem, layout, x, price, plant, powers, lean)
         return _batches(problem, layout, x, money, plant, yields=yields)
-    return _slots(problem, layout, x, money, plant, yields=yields)
+    ways = _ways(plant, problem.slot_h)
+    money = _power_money(problem, layout, x, price, plant, (0.0, *ways.power_kw), lean)
+    return _slots(problem, layout, x, money, plant, ways, yields=yields)
 
 
 def _power_money(
@@ -79,9 +82,7 @@ def _power_money(
     Beyond, stores have to move too, and the price goes towards the tariff: `lean` of the way is taken.
     """
     load, grid = layout.load, problem.grid
-    own = np.zeros(problem.slots)
-    for use in layout.plants[plant.id].uses:
-        np.add.at(own, use.slots, x[use.columns] * use.power_kw)
+    _, own = used(layout.plants[plant.id], x, problem.slots)
     spare = x[load.sold] + x[load.sold_over] + x[load.curtailed]
     bought = x[load.bought] + x[load.bought_over]
     change = np.array(power_kw) - own[:, None]
@@ -175,10 +176,8 @@ class _Tank:
 
 def _brought(problem: Problem, layout: Layout, x: FloatArray, plant: WaterPlant) -> FloatArray:
     """Returns what a plant brings in each slot of a solution [kL]."""
-    flow = np.zeros(problem.slots)
-    for use in layout.plants[plant.id].uses:
-        np.add.at(flow, use.slots, x[use.columns] * use.flow_kl_per_h * problem.slot_h)
-    return flow
+    flow, _ = used(layout.plants[plant.id], x, problem.slots)
+    return flow * problem.slot_h
 
 
 # ----------------------------------------------------------------------------------------------- on and off
@@ -195,15 +194,11 @@ def _ways(plant: WaterPlant, slot_h: float) -> _Ways:
 
 
 def _slots(
-    problem: Problem, layout: Layout, x: FloatArray, money: FloatArray, plant: WaterPlant, *, yields: bool
+    problem: Problem, layout: Layout, x: FloatArray, money: FloatArray, plant: WaterPlant, ways: _Ways, *, yields: bool
 ) -> FloatArray:
     """Returns the best of all runs of whole slots, over (how long on, water brought so far)."""
-    n, h, least = problem.slots, problem.slot_h, max(plant.min_run_slots, 1)
-    ways, levels, source = (
-        _ways(plant, h),
-        _Levels(problem, layout, x, plant, yields=yields),
-        _Source(problem, layout, x, plant),
-    )
+    n, least = problem.slots, max(plant.min_run_slots, 1)
+    levels, source = _Levels(problem, layout, x, plant, yields=yields), _Source(problem, layout, x, plant)
     brought_kl = np.linspace(0.0, n * ways.units[-1] * ways.unit_kl, n * ways.units[-1] + 1)
     held: FloatArray = np.full((least + 1, len(brought_kl)), source.now)
     cost: FloatArray = np.full((least + 1, len(brought_kl)), np.inf)  # by slots that it has been on (0: off), units
@@ -214,7 +209,7 @@ def _slots(
         then: FloatArray = np.full_like(cost, np.inf)
         left: FloatArray = np.zeros_like(cost)
         age: IntArray = np.zeros(cost.shape, dtype=np.int64)
-        used: IntArray = np.zeros(cost.shape, dtype=np.int64)
+        units: IntArray = np.zeros(cost.shape, dtype=np.int64)
         for before, after, extra in (
             (0, 0, stopped),
             (least, 0, stopped),
@@ -227,9 +222,9 @@ def _slots(
                 new = np.where(water < -_LEVEL_NEAR, np.inf, cost[before, from_there] + extra + paid)
                 better = new < then[after, there]
                 then[after, there][better], left[after, there][better] = new[better], water[better]
-                age[after, there][better], used[after, there][better] = before, count
+                age[after, there][better], units[after, there][better] = before, count
         held, cost = left, then + levels.cost(slot, brought_kl)
-        came.append((age, used))
+        came.append((age, units))
     cost = cost - levels.value(brought_kl)
     if not np.isfinite(cost).any():
         return np.zeros(0)
@@ -237,8 +232,8 @@ def _slots(
     runs = np.zeros(n)
     for slot in range(n - 1, -1, -1):
         runs[slot] = float(on > 0)
-        age, used = came[slot]
-        on, brought = int(age[on, brought]), brought - int(used[on, brought])
+        age, units = came[slot]
+        on, brought = int(age[on, brought]), brought - int(units[on, brought])
     return runs
 
 

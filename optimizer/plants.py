@@ -134,6 +134,15 @@ def _batches(assembly: Assembly, problem: Problem, plant: WaterPlant) -> PlantCo
 # ------------------------------------------------------------------------------------------- what it comes to
 
 
+def used(columns: PlantColumns, x: FloatArray, slots: int) -> tuple[FloatArray, FloatArray]:
+    """Returns what a plant brings [kL/h] and takes [kW] in each slot of a solution, in which it may run in parts."""
+    flow, power = np.zeros(slots), np.zeros(slots)
+    for use in columns.uses:
+        np.add.at(flow, use.slots, x[use.columns] * use.flow_kl_per_h)
+        np.add.at(power, use.slots, x[use.columns] * use.power_kw)
+    return flow, power
+
+
 def run_of(plant: WaterPlant, columns: PlantColumns, x: FloatArray, slots: int) -> PlantRun:
     """Returns a solved plant in whole watts; a mixed speed gives what its watts give."""
     on: BoolArray = np.zeros(slots, dtype=np.bool_)
@@ -146,8 +155,7 @@ def run_of(plant: WaterPlant, columns: PlantColumns, x: FloatArray, slots: int) 
                     on[slot], flow[slot], power[slot] = True, phase.flow_kl_per_h, phase.power_kw
     else:
         on = x[columns.decided] > _YES
-        for use in columns.uses:
-            np.add.at(flow, use.slots, x[use.columns] * use.flow_kl_per_h)
+        flow, _ = used(columns, x, slots)
         flows = [point.flow_kl_per_h for point in plant.points]
         powers = [point.power_kw for point in plant.points]
         power = np.where(on, np.interp(flow, flows, powers), 0.0)

@@ -13,7 +13,7 @@ from enum import Enum
 import numpy as np
 
 from optimizer.arrays import FloatArray, IntArray, Model
-from optimizer.formulation import Layout
+from optimizer.formulation import Layout, power_price
 from optimizer.plan import Binding, Limit
 from optimizer.problem import AssetId, Job, Problem, SplitJob, WaterSystem
 
@@ -87,7 +87,7 @@ class Prices:
         spent = np.bincount(model.column, weights=model.value * duals[model.row], minlength=len(model.cost))
         self._reduced = model.cost - spent
         self._known: dict[tuple[Limit, str], tuple[list[float], dict[int, Binding]]] = {}  # prices and what was asked
-        self.power = tuple((duals[layout.coupling.balance] / problem.slot_h).tolist())
+        self.power = tuple(power_price(problem, layout, duals).tolist())
         self.told = tuple(round(price, 6) for price in self.power)
 
     def of(self, limit: Limit, slot: int, asset: AssetId | str = "") -> Binding:

@@ -15,7 +15,7 @@ import numpy as np
 from optimizer import engine
 from optimizer.arrays import FloatArray, IntArray, Model
 from optimizer.engine import Outcome, Solution
-from optimizer.formulation import Layout, decided, relaxed
+from optimizer.formulation import Layout, decided, power_price, relaxed
 from optimizer.plant_runs import best_runs
 from optimizer.problem import Problem, WaterPlant
 
@@ -128,7 +128,7 @@ def _in_turn(
     """Returns the model with the plants decided one after the other, each at the prices that the ones before left."""
     last = relaxation
     for plant in plants:
-        price = last.duals[layout.coupling.balance] / problem.slot_h
+        price = power_price(problem, layout, last.duals)
         runs = best_runs(problem, layout, last.x, price, plant, _LEANS[0], yields=plant is not plants[-1])
         if not len(runs):
             return None
@@ -151,7 +151,7 @@ def _again(
     """Returns the model with each plant that does better with what the others have left decided anew."""
     for plant in plants:
         columns = layout.plants[plant.id].decided
-        price = solution.duals[layout.coupling.balance] / problem.slot_h
+        price = power_price(problem, layout, solution.duals)
         runs = best_runs(problem, layout, solution.x, price, plant, lean)
         if not len(runs) or ((solution.x[columns] > 0.5) == (runs > 0.5)).all():
             continue

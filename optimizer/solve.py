@@ -28,6 +28,7 @@ from optimizer.formulation import (
     formulate,
     integers_fixed,
     lifelines_only,
+    power_price,
     relaxed,
 )
 from optimizer.genset_states import Schedules
@@ -289,7 +290,7 @@ def _pump(asked: _Asked, solved: _Solved) -> _Solved:
     problem = asked.problem
     if not any(water.pumped for water in problem.water):
         return solved
-    price = _power_prices(problem, solved)
+    price = power_price(problem, solved.layout, solved.solution.duals)
     runs = {
         w.tank_id: None if w.well else whole_slots(w, problem.slot_h, _drawn(problem, solved, at), price)
         for at, w in enumerate(problem.water)
@@ -375,11 +376,6 @@ def _drawn(problem: Problem, solved: _Solved, at: int) -> FloatArray:
         for offset, kl in enumerate(job.water_kl):
             drawn[job.earliest_slot + offset : job.latest_slot + 1 + offset] += kl * starts
     return drawn
-
-
-def _power_prices(problem: Problem, solved: _Solved) -> FloatArray:
-    """Returns what one kWh of load more would cost in each slot."""
-    return solved.solution.duals[solved.layout.coupling.balance] / problem.slot_h
 
 
 def _plan(problem: Problem, solved: _Solved) -> Plan:
