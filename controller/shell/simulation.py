@@ -131,7 +131,9 @@ class Simulation:
         self.telemetry = None if folder is None else TelemetryWriter(folder, options.durability)
         self.beliefs = None if folder is None else BeliefWriter(folder, options.durability)
         self._outboxes = {
-            spec.id: None if folder is None else OutboxFile(gateway_folder(folder, spec.id) / "outbox.db")
+            spec.id: None
+            if folder is None
+            else OutboxFile(gateway_folder(folder, spec.id) / "outbox.db", options.durability)
             for spec in site.gateways
         }
         rest = [one for one in options.happenings if one.name != TARIFF]

@@ -61,8 +61,8 @@ class OutboxDamaged(OSError):
 class OutboxFile:
     """The sole writer of one outbox.db."""
 
-    def __init__(self, path: Path) -> None:
-        """Opens or makes the file.
+    def __init__(self, path: Path, durability: str = "FULL") -> None:
+        """Opens or makes the file; without FULL durability a power cut may take what was written last.
 
         Raises:
             OutboxDamaged: SQLite finds the file broken.
@@ -71,7 +71,7 @@ class OutboxFile:
         self._connection = apsw.Connection(str(path))
         try:
             self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
+            self._connection.execute(f"PRAGMA synchronous={durability}")
             self._connection.set_busy_timeout(5000)
             found = self._connection.execute("PRAGMA quick_check(1)").get
             self._connection.execute(_SCHEMA)
