@@ -10,6 +10,8 @@ import numpy as np
 from optimizer.arrays import FloatArray, IntArray
 from optimizer.waste import Digester, EnginePlan, burn
 
+_EQUAL = 1e-12
+"""Money that is no difference: of equal steps the one that burns least."""
 STEPS = 24
 """Parts into which full power is cut; gas is counted in what one of them burns in a slot."""
 
@@ -34,23 +36,21 @@ def run_engine(
     whole = np.floor(np.cumsum(np.array([usable, *made_m3])) / unit).astype(np.int64)
     arrived: IntArray = np.diff(whole)
     first = min(int(usable / unit), top)
-    worth: FloatArray = np.zeros((2, top + 1))
-    worth[:] = np.arange(top + 1) * (unit * end_value)
+    level, burns = np.arange(top + 1), np.array(steps)
+    runs = (burns > 0).astype(np.int64)
+    worth: FloatArray = np.zeros((2, top + 1))  # of what comes, by (on, level)
+    worth[:] = level * (unit * end_value)
+    less = np.arange(len(steps)) * _EQUAL
+    starts: FloatArray = np.zeros((2, len(steps)))
+    starts[0] = digester.start_price * runs  # by (on before, step)
     choice: IntArray = np.zeros((len(made_m3), 2, top + 1), dtype=np.int64)
-    level = np.arange(top + 1)
     for t in range(len(made_m3) - 1, -1, -1):
-        new = np.full((2, top + 1), -np.inf)
-        for was in (0, 1):
-            for number, burnt in enumerate(steps):
-                after = np.minimum(level + int(arrived[t]), top) - burnt
-                earned = burnt / STEPS * digester.engine_kw_max * slot_h * price[t]
-                started = digester.start_price if burnt and not was else 0.0
-                value = earned - started + worth[int(burnt > 0), np.maximum(after, 0)]
-                value[after < 0] = -np.inf
-                better = value > new[was] + 1e-12
-                new[was][better] = value[better]
-                choice[t, was][better] = number
-        worth = new
+        after = np.minimum(level + int(arrived[t]), top) - burns[:, None]
+        earned = burns / STEPS * digester.engine_kw_max * slot_h * price[t]
+        then = worth[runs[:, None], np.maximum(after, 0)]
+        value = np.where(after < 0, -np.inf, then + (earned - starts)[:, :, None])  # by (on before, step, level)
+        choice[t] = np.argmax(value - less[:, None], axis=1)
+        worth = value.max(axis=1)
     on, kw = int(digester.running), list[float]()
     for t in range(len(made_m3)):
         burnt = steps[int(choice[t, on, first])]

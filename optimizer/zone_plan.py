@@ -45,14 +45,13 @@ def plan_zone(problem: ZoneProblem, *, searches: int = 1, seed: int = 0) -> Zone
     boxes = _boxes(problem, None, 1.0)
     best = _forwards(zone, boxes, _backwards(zone, boxes))
     for round_ in range(1, _ROUNDS[len(problem.table.tanks)]):
-        boxes = _boxes(problem, _follow(zone, best[None, :]).level_kl[0], _NARROWER**round_)
-        other = _forwards(zone, boxes, _backwards(zone, boxes))
-        best = (best, other)[int(np.argmin(_money(zone, np.stack([best, other]))))]
+        boxes = _boxes(problem, best.followed.level_kl[0], _NARROWER**round_)
+        best = _cheaper(best, _forwards(zone, boxes, _backwards(zone, boxes)))
     best = _improved(zone, best) if searches else best
     chance = np.random.default_rng(seed)
     for _ in range(searches - 1):
-        other = _improved(zone, _disturbed(best, len(zone.first), chance))
-        best = (best, other)[int(np.argmin(_money(zone, np.stack([best, other]))))]
+        disturbed = _disturbed(best.choice, len(zone.first), chance)
+        best = _cheaper(best, _improved(zone, _way(zone, disturbed)))
     return _answer(zone, best)
 
 
@@ -61,7 +60,8 @@ def follow(problem: ZoneProblem, choice: tuple[int, ...]) -> ZonePlan | Infeasib
     broken = _problems(problem)
     if broken:
         return Infeasible(tuple(broken))
-    return _answer(_Zone.of(problem), np.array(choice, dtype=np.int64))
+    zone = _Zone.of(problem)
+    return _answer(zone, _way(zone, np.array(choice, dtype=np.int64)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +127,24 @@ class _Followed:
     pressure_m: FloatArray
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """One schedule, where it leads, and its money."""
+
+    choice: IntArray
+    followed: _Followed
+    money: float
+
+
+def _way(zone: _Zone, choice: IntArray, followed: _Followed | None = None) -> _Way:
+    followed = followed or _follow(zone, choice[None, :])
+    return _Way(choice, followed, float(_money(zone, choice[None, :], followed)[0]))
+
+
+def _cheaper(one: _Way, other: _Way) -> _Way:
+    return other if other.money < one.money else one
+
+
 def _step(
     zone: _Zone, slot: IntArray | int, config: IntArray | int, level: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
@@ -170,12 +188,12 @@ def _started(zone: _Zone, choices: IntArray) -> IntArray:
     return zone.first[choices[:, 0]] + zone.starts[choices[:, :-1], choices[:, 1:]].sum(axis=1)
 
 
-def _money(zone: _Zone, choices: IntArray, followed: _Followed | None = None) -> FloatArray:
-    followed = followed or _follow(zone, choices)
-    money = followed.trouble.sum(axis=1) + zone.problem.start_price * _started(zone, choices)
-    for slot in range(choices.shape[1]):
-        money = money + _slot_money(zone.problem, slot, followed.level_kl[:, slot], followed.power_kw[:, slot])
-    return money + _end_money(zone.problem, followed.level_kl[:, -1])
+def _money(zone: _Zone, choices: IntArray, followed: _Followed) -> FloatArray:
+    problem = zone.problem
+    energy = followed.power_kw @ np.array(problem.price) * problem.slot_h
+    short = np.maximum(np.array(problem.reserve_kl) - followed.level_kl, 0.0).sum(axis=(1, 2))
+    money = followed.trouble.sum(axis=1) + problem.start_price * _started(zone, choices)
+    return money + energy + problem.reserve_price * short + _end_money(problem, followed.level_kl[:, -1])
 
 
 # ------------------------------------------------------------------------------------- dynamic programming
@@ -250,29 +268,30 @@ def _grid(zone: _Zone, boxes: list[_Box]) -> Iterator[tuple[int, FloatArray, Flo
             yield slot, level[rows], _slot_money(zone.problem, slot, level[rows], power[rows]) + trouble[rows]
 
 
-def _forwards(zone: _Zone, boxes: list[_Box], ahead: list[FloatArray]) -> IntArray:
-    count = len(zone.first)
+def _forwards(zone: _Zone, boxes: list[_Box], ahead: list[FloatArray]) -> _Way:
+    count, n = len(zone.first), len(boxes)
     level, config = np.array([zone.problem.level_now_kl]), np.arange(count)
-    choice = np.zeros(len(boxes), dtype=np.int64)
+    choice = np.zeros(n, dtype=np.int64)
+    reached, steps = np.zeros((1, n, len(zone.low))), np.zeros((3, 1, n))
     for slot, box in enumerate(boxes):
         change = zone.first if slot == 0 else zone.starts[choice[slot - 1]]
-        levels, power, trouble, _ = _step(zone, slot, config, np.repeat(level, count, axis=0))
+        levels, power, trouble, pressure = _step(zone, slot, config, np.repeat(level, count, axis=0))
         money = _slot_money(zone.problem, slot, levels, power) + trouble + box.value(ahead[slot], config, levels)
-        choice[slot] = int(np.argmin(money + zone.problem.start_price * change))
-        level = levels[choice[slot]][None, :]
-    return choice
+        choice[slot] = at = int(np.argmin(money + zone.problem.start_price * change))
+        level = levels[at][None, :]
+        reached[0, slot], steps[:, 0, slot] = levels[at], (power[at], trouble[at], pressure[at])
+    return _way(zone, choice, _Followed(reached, *steps))
 
 
-def _improved(zone: _Zone, choice: IntArray) -> IntArray:
-    best = float(_money(zone, choice[None, :])[0])
+def _improved(zone: _Zone, way: _Way) -> _Way:
     for _ in range(_SEARCHES):
-        near = _neighbours(choice, len(zone.first))
-        money = _money(zone, near)
+        near = _neighbours(way.choice, len(zone.first))
+        money = _money(zone, near, _follow(zone, near))
         at = int(np.argmin(money))
-        if money[at] >= best - 1e-9:
+        if money[at] >= way.money - 1e-9:
             break
-        best, choice = float(money[at]), near[at]
-    return choice
+        way = _way(zone, near[at])
+    return way
 
 
 def _disturbed(choice: IntArray, count: int, chance: np.random.Generator) -> IntArray:
@@ -303,19 +322,19 @@ def _neighbours(choice: IntArray, count: int) -> IntArray:
 # ------------------------------------------------------------------------------------------------- answer
 
 
-def _answer(zone: _Zone, choice: IntArray) -> ZonePlan | Infeasible:
-    problem, followed = zone.problem, _follow(zone, choice[None, :])
+def _answer(zone: _Zone, way: _Way) -> ZonePlan | Infeasible:
+    problem, followed = zone.problem, way.followed
     trouble = np.flatnonzero(followed.trouble[0] > 0)
     if len(trouble):
         return Infeasible(tuple(_reasons(problem.table, followed, int(trouble[0]))))
     power = followed.power_kw[0]
     return ZonePlan(
-        choice=tuple(choice.tolist()),
+        choice=tuple(way.choice.tolist()),
         power_kw=tuple(power.tolist()),
         level_kl=tuple(tuple(series.tolist()) for series in followed.level_kl[0].T),
         energy_cost=float(power @ np.array(problem.price)) * problem.slot_h,
-        cost=float(_money(zone, choice[None, :], followed)[0]),
-        starts=int(_started(zone, choice[None, :])[0]),
+        cost=way.money,
+        starts=int(_started(zone, way.choice[None, :])[0]),
         pressure_m=float(followed.pressure_m.min()),
     )
 
