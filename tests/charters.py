@@ -8,6 +8,7 @@ from controller.charter_check import check
 from controller.charter_file import charter_document
 from controller.charter_schema import CharterFile
 from controller.ledger.canonical import Json, encode
+from controller.ledger.identity import SigningKey
 from devices.clock import Instant, iso
 
 HEAD = """schema = 1
@@ -48,7 +49,8 @@ expires_h = 24
 of = [{of}]
 {more}
 """
-KEY = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+KEY = SigningKey(bytes([1]) * 32).did
+"""Of home-01 in the tests that vote."""
 VECTOR = """
 [[vector]]
 taken = { home-01 = 0 }

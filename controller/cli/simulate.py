@@ -157,10 +157,11 @@ def build(place: Site, options: SimulationOptions, begin: Instant) -> Simulation
     """Returns the world to live in.
 
     Raises:
-        Refusal: the profile file is broken (every line is told), or no fleet is installed.
+        Refusal: the profile file is broken (every line is told), no fleet is installed, or a hub writes to the folder.
     """
     from controller.shell.happenings import BadHappening
     from controller.shell.simulation import NoFleet, Simulation
+    from devices.shell.data_lock import AlreadyRunning
     from devices.simulated import ProfileProblems
 
     try:
@@ -170,7 +171,7 @@ def build(place: Site, options: SimulationOptions, begin: Instant) -> Simulation
     except ProfileProblems as error:
         count = len(error.problems)
         raise Refusal(f"{count} problem{'s' if count > 1 else ''} in the profiles\n{error}", ExitCode.CONFIG) from error
-    except NoFleet as error:
+    except (AlreadyRunning, NoFleet) as error:
         raise Refusal(str(error), ExitCode.CONFIG) from error
 
 

@@ -161,6 +161,8 @@ class BallotBox:
         strangers = [name for name in names_of(document) if name not in {member.id for member in rules.members}]
         if strangers:
             raise _Refused("unknown-member", f"the charter names {', '.join(strangers)}, who are no members")
+        if locked := self._locked(document):
+            raise _Refused("unknown-voter", locked)
         if differs := _differs(rules.charter, file):
             raise _Refused("other-ledger", differs)
         if file.version <= rules.charter.version:
@@ -176,6 +178,18 @@ class BallotBox:
         twin = next((vote for vote in self.polls().votes if vote.digest == digest and vote.passed is not False), None)
         if twin is not None:
             raise _Refused("duplicate", f"vote {twin.number} is about this very charter")
+
+    def _locked(self, document: Mapping[str, Json]) -> str:
+        """Returns why nobody could ever change a charter again once it has passed, or ''."""
+        rules = self.polls().rules
+        after = charter_electorate(document.get("quorum"), {} if rules is None else rules[1].of)
+        strangers = [name for name, key in after.of.items() if name == key]
+        if len(after.of) - len(strangers) >= after.need:
+            return ""
+        return (
+            f"its [quorum] asks {after.need} of {len(after.of)} keys, and {len(strangers)} of them are no member's"
+            f" ({', '.join(strangers)}): nobody could change this charter again; name the `key` of members in `of`"
+        )
 
     def _cast(self, asked: Asked, request: Request) -> tuple[Post, str]:
         number = request.get("vote")

@@ -2,8 +2,9 @@
 
     --happening '2026-06-03T12:00 vote charter=FILE against=home-03,home-07 hours=24'
 
-Real members' private keys are nowhere here, so that a simulation has voters of its own; what they do goes the way
-of every other vote: signed ballots over the document's hash, counted by the books, in force at its date by itself.
+Real members' private keys are nowhere here, so that a simulation has voters of its own, also in the [quorum] of the
+charter that they vote on; what they do goes the way of every other vote: signed ballots over the document's hash,
+counted by the books, in force at its date by itself.
 """
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ def _vote(members: Sequence[Member], happening: Happening) -> list[Happening]:
     problems += [finding.text(str(path)) for finding in findings]
     if problems or file is None:
         raise BadHappening(f"{VOTE}: " + "\n".join(problems))
-    opening = Happening(happening.at, VOTE_OPEN, {"document": encode(charter_document(file)).decode()})
+    quorum = file.quorum.model_copy(update={"of": [_key(name).did for name in names]})
+    document = charter_document(file.model_copy(update={"quorum": quorum}))
+    opening = Happening(happening.at, VOTE_OPEN, {"document": encode(document).decode()})
     voters = [name for name in names if name not in absent]
     return [opening, *(
         Happening(

@@ -31,6 +31,7 @@ from devices import gateway as edge
 from devices.clock import MINUTE_MS, SLOT_MS, Instant, iso
 from devices.gateway_events import ForgetRecords, StoreEpoch, StoreRecords
 from devices.model import DeviceKind, IntervalRecord
+from devices.shell.data_lock import DataLock
 from devices.shell.gateway_key import own_key
 from devices.shell.outbox_file import DayChange, OutboxFile
 from devices.simulated import Fleet, FleetFactory
@@ -111,12 +112,16 @@ class Simulation:
     """A world and everything that has to be closed after it."""
 
     def __init__(self, site: Site, options: SimulationOptions, start: Instant) -> None:
+        """Builds the world.
+
+        Raises:
+            AlreadyRunning: a hub, or another simulation, works on the data directory.
+        """
         self.site = site
         self.options = options
         self.start = start
         folder = options.data_dir
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
+        self._lock = None if folder is None else DataLock(folder, "hub")  # it writes what a hub writes
         self.fleet: Fleet = fleet_factory().build(site.devices, start, options.seed, options.profiles)
         self.planner = Planner(WAITED_FOR)
         self._scratch = TemporaryDirectory(prefix="atoll-") if folder is None else None
@@ -205,6 +210,8 @@ class Simulation:
             if file is not None:
                 file.close()
         self.books.close(self.world.now)
+        if self._lock is not None:
+            self._lock.close()
         if self._scratch is not None:
             self._scratch.cleanup()
 

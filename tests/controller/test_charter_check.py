@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from controller.charter_check import Kind, check
-from controller.charter_file import charter_document
+from controller.charter_file import base, charter_document
 from controller.ledger.canonical import decode, encode
+from controller.site import load
 
 FOLDER = Path(__file__).parents[2] / "examples" / "charters"
 TODAY = (FOLDER / "today.toml").read_text()
@@ -30,6 +32,14 @@ def test_comments_and_order_do_not_change_the_proposal() -> None:
     assert first is not None
     assert second is not None
     assert encode(charter_document(first)) == encode(charter_document(second))
+
+
+def test_todays_charter_is_what_the_example_village_settles_by() -> None:
+    file, _ = check(TODAY)
+    assert file is not None
+    place = FOLDER.parent / "village" / "site.toml"
+    village = load(place.read_text(), str(place))
+    assert replace(base(file), valid_from=village.charter.valid_from) == village.charter
 
 
 EVERY = 'days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]'

@@ -15,9 +15,11 @@ import pytest
 from controller.alarms import AlarmState
 from controller.cli.sites import load_site
 from controller.report import Report
+from controller.shell.offline_till import ask_offline
 from controller.shell.simulation import Simulation, SimulationOptions, report_of, start_of
 from controller.simulate import Happening
 from devices.clock import DAY_MS, HOUR_MS, MINUTE_MS, Instant
+from devices.shell.data_lock import AlreadyRunning
 
 SITE = Path(__file__).parents[1] / "village.toml"
 START = start_of(load_site(SITE))
@@ -162,3 +164,15 @@ def test_what_a_lost_link_held_back_arrives_afterwards(minutes: int) -> None:
         assert waiting > 0
         assert sum(len(gateway.outbox) for gateway in gateways) == 0
         assert report_of(simulation, 2 / 24, 1.0).records_lost == 0
+
+
+def test_nobody_else_writes_the_ledger_of_a_running_simulation(tmp_path: Path) -> None:
+    with world(SimulationOptions(seed=1, plan=False, data_dir=tmp_path)) as simulation:
+        simulation.world.run(Instant(START + 20 * MINUTE_MS))
+        with pytest.raises(AlreadyRunning, match=f"process {os.getpid()}"):
+            ask_offline(tmp_path, "1", "ana", {"do": "pay", "member": "home-01", "amount": "20", "method": "cash"})
+        refused = atoll("simulate", str(SITE), "--days", "0.01", "--no-plan", "--data-dir", str(tmp_path))
+        assert refused.returncode == 3, refused.stderr
+        assert "Traceback" not in refused.stderr
+    again = ask_offline(tmp_path, "1", "ana", {"do": "nothing"})
+    assert not again.accepted, "free again: it is the request that is refused"

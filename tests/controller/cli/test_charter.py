@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from controller.charter_check import check
+from controller.charter_file import base
 from controller.cli.charter import charter
 from controller.shell.books import Books
 from devices.clock import DAY_MS, HOUR_MS, Instant
@@ -65,7 +67,10 @@ def test_a_charter_against_itself_changes_nothing(table: Path) -> None:
 def test_the_recorded_days_give_the_bills_that_stand_in_the_ledger(tmp_path: Path) -> None:
     start = local_midnight("2026-06-01")
     end = Instant(start + 2 * DAY_MS)
-    books = Books.open(tmp_path / "ledger.db", rules(bill_period="day", water_price=0, lifeline_water_price=0))
+    file = check(TODAY.read_text())[0]
+    assert file is not None
+    own = rules(bill_period="day", water_price=0, lifeline_water_price=0, bands=base(file).bands)
+    books = Books.open(tmp_path / "ledger.db", own)
     books.accept(Village(start).until(end))
     books.run_due(Instant(end + 7 * HOUR_MS))
     books.commit(Instant(end + 7 * HOUR_MS))
@@ -75,10 +80,7 @@ def test_the_recorded_days_give_the_bills_that_stand_in_the_ledger(tmp_path: Pat
         if balance.account.endswith(":owes")
     }
     books.close(Instant(end + 8 * HOUR_MS))
-    daily = tmp_path / "daily.toml"
-    text = TODAY.read_text().replace('bill_period = "month"', 'bill_period = "day"')
-    daily.write_text(text)
-    result = run("compare", daily, NEXT, "--data", tmp_path, "--json")
+    result = run("compare", TODAY, NEXT, "--data", tmp_path, "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.output)
     assert {row["member"]: int(row["before"]) for row in found["members"]} == owed

@@ -38,7 +38,7 @@ def test_three_members_decide_from_the_terminal(tmp_path: Path, capsys: pytest.C
     books.close(today)
     assert "no vote" in atoll("vote", "count")
     charter = tmp_path / "next.toml"
-    charter.write_text(charter_text(starts))
+    charter.write_text(charter_text(starts, of=f'"{dids["home-01"]}"'))
     assert "2 of 3 must agree" in atoll("vote", "open", charter)
     assert "duplicate" in atoll("vote", "open", charter, code=ExitCode.FINDINGS)
     assert "1 yes, 0 no" in atoll("vote", "cast", 1, "yes", "--key", keys["home-01"])

@@ -161,6 +161,16 @@ def test_a_charter_that_could_not_hold_is_not_voted_on(code: str, start: str, ch
     assert town.open(Instant(START + HOUR_MS), local_midnight(start), **changes).code == code
 
 
+def test_a_charter_that_nobody_could_change_again_is_refused() -> None:
+    town, stranger = Community(), SigningKey(bytes(32)).did
+    town.books.run_due(START)
+    answer = town.open(START, of=f'"{stranger}"')
+    assert (answer.accepted, answer.code) == (False, "unknown-voter")
+    assert stranger in answer.message
+    assert "name the `key` of members" in answer.message
+    assert town.open(START, of=f'"{stranger}", "{KEYS["home-03"].did}"').accepted  # one of the two is a member's
+
+
 def test_a_charter_within_a_day_or_unsound_is_refused() -> None:
     town = Community()
     town.books.run_due(START)
