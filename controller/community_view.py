@@ -152,7 +152,8 @@ def _member(member: str, book: CashBook, late: Arrears | None, labels: Mapping[s
     if late.step is None:
         return MemberLine(label, balance, money_text(late.amount, book), late.days, "")
     done = book.steps_done.get((member, late.step.step, late.due), "")
-    return MemberLine(label, balance, money_text(late.amount, book), late.days, step_text(late.step), done=done)
+    step = step_text(late.step, late.lifeline)
+    return MemberLine(label, balance, money_text(late.amount, book), late.days, step, done=done)
 
 
 def _closing(book: CashBook) -> ClosingLine | None:

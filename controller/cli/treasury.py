@@ -218,7 +218,7 @@ def _fields(one: Arrears) -> dict[str, object]:
         "member": one.member, "amount": str(one.amount), "due": one.due, "days": one.days,
         "step": None if step is None else step.step,
         "keep_percent": None if step is None else step.keep_percent,
-        "lifeline": "untouched",
+        "lifeline": "untouched", "lifeline_wh": one.lifeline[0], "lifeline_ml": one.lifeline[1],
     }  # fmt: skip
 
 
@@ -227,5 +227,5 @@ def _words(one: Arrears, book: CashBook) -> str:
     from controller.money.desk import money_text
 
     done = "" if one.step is None else book.steps_done.get((one.member, one.step.step, one.due), "")
-    words = step_text(one.step) + (f" (done by {done})" if done else "")
+    words = step_text(one.step, one.lifeline) + (f" (done by {done})" if done else "")
     return f"{one.member:<14} {money_text(one.amount, book):>14} overdue for {one.days} days: {words}"

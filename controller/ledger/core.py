@@ -110,10 +110,7 @@ def _entry(state: LedgerState, command: Command) -> Entry | Rejection:
         case Post():
             return Entry(command.id, command.at, command.kind, EntryState.POSTED, command.postings, command.body)
         case OpenAccount():
-            body = _limits(command)
-            if command.lifeline:
-                body["lifeline"] = True
-            return Entry(command.id, command.at, ACCOUNT_OPENED, EntryState.POSTED, (), body)
+            return Entry(command.id, command.at, ACCOUNT_OPENED, EntryState.POSTED, (), _limits(command))
         case SetLimits():
             body = _limits(command) | {"reason": command.reason}
             return Entry(command.id, command.at, ACCOUNT_LIMITS, EntryState.POSTED, (), body)
@@ -146,6 +143,8 @@ def _limits(command: OpenAccount | SetLimits) -> dict[str, Json]:
     for name, limit in (("floor", command.floor), ("ceiling", command.ceiling)):
         if limit is not None:
             body[name] = str(limit)
+    if command.lifeline:
+        body["lifeline"] = True
     return body
 
 

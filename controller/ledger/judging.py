@@ -105,6 +105,13 @@ def _judge_limits(state: LedgerState, command: SetLimits) -> Rejection | None:
             RejectionCode.LIFELINE,
             f"{command.account} is a lifeline: its floor of {account.floor} may rise, but not be lowered",
         )
+    if account.lifeline and command.ceiling is not None and (
+        account.ceiling is None or command.ceiling < account.ceiling
+    ):  # fmt: skip
+        return Rejection(
+            RejectionCode.LIFELINE,
+            f"{command.account} is a lifeline: it is never cut off, a ceiling of {command.ceiling} would do so",
+        )
     return _judge_range(command)
 
 

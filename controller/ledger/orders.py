@@ -87,7 +87,8 @@ class Post:
 class OpenAccount:
     """Open an account. Limits hold per asset; None means no limit.
 
-    The floor of a `lifeline` account is what its holder needs to live: no later command lowers it.
+    A `lifeline` account is one without which its holder could not live: no later command lowers its floor (what it
+    keeps) or its ceiling (what it may take), and the mark is for good.
     """
 
     id: str
@@ -100,7 +101,7 @@ class OpenAccount:
 
 @dataclass(frozen=True, slots=True)
 class SetLimits:
-    """Give an account other limits; what it holds already may lie outside of them."""
+    """Give an account other limits; what it holds already may lie outside of them. `lifeline` can only be added."""
 
     id: str
     at: Instant
@@ -108,6 +109,7 @@ class SetLimits:
     floor: int | None
     ceiling: int | None
     reason: str
+    lifeline: bool = False
 
 
 @dataclass(frozen=True, slots=True)

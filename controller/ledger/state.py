@@ -95,7 +95,7 @@ def absorb_rule(state: LedgerState, entry: Entry) -> None:
             state.accounts[str(body["account"])] = Account(floor, ceiling, body.get("lifeline") is True)
         case orders.ACCOUNT_LIMITS:
             name = str(body["account"])
-            lifeline = state.accounts[name].lifeline
+            lifeline = state.accounts[name].lifeline or body.get("lifeline") is True
             state.accounts[name] = Account(_limit(body.get("floor")), _limit(body.get("ceiling")), lifeline)
         case orders.APPROVAL:
             of = str(body["proposal"])

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from controller.ledger.canonical import Json
 from controller.ledger.entries import MOVING, Entry, EntryState, Posting
-from controller.ledger.orders import APPROVAL, PERIOD_CLOSE, PERIOD_CLOSING
+from controller.ledger.orders import ACCOUNT_LIMITS, ACCOUNT_OPENED, APPROVAL, PERIOD_CLOSE, PERIOD_CLOSING
 from controller.money.rules import MONEY_RULES, MoneyRules, parse_rules
 from controller.settlement.accounts import TREASURY, owes_account
 from controller.settlement.published import CHARTER, CHARTER_TABLE
@@ -72,6 +72,16 @@ class Move:
     state: str
     amount: int
     body: Mapping[str, Json]
+    refers: str = ""  # the entry that a reversal undoes
+
+
+@dataclass(slots=True)
+class Bill:
+    """One member's bill of a period, however often it was settled again."""
+
+    period: str
+    at: Instant  # when it was first booked
+    stands: bool = True
 
 
 @dataclass(slots=True)
@@ -103,6 +113,7 @@ class Loan:
     bills: int
     paid: int = 0
     periods: set[str] = field(default_factory=set[str])
+    instalments: list[tuple[Instant, int]] = field(default_factory=list[tuple[Instant, int]])
 
     @property
     def rest(self) -> int:
@@ -113,9 +124,13 @@ class Loan:
         """Returns the next instalment [minor units]: equal ones, the last takes what is left."""
         return min(self.rest, -(-self.amount // self.bills))
 
-    def schedule(self) -> tuple[int, ...]:
-        """Returns the instalments that are still to come."""
-        rest, rows = self.rest, list[int]()
+    def paid_by(self, end: Instant) -> int:
+        """Returns what was paid before an instant [minor units]."""
+        return sum(amount for at, amount in self.instalments if at < end)
+
+    def schedule(self, paid: int | None = None) -> tuple[int, ...]:
+        """Returns the instalments that are still to come, now or when no more than `paid` was paid."""
+        rest, rows = self.amount - (self.paid if paid is None else paid), list[int]()
         while rest:
             rows.append(min(rest, -(-self.amount // self.bills)))
             rest -= rows[-1]
@@ -147,7 +162,10 @@ class CashBook:
     timezone: str = "UTC"
     site: str = ""
     members: dict[str, str] = field(default_factory=dict[str, str])  # id -> role
-    lifeline: frozenset[str] = frozenset()
+    lifelines: set[str] = field(default_factory=set[str])  # accounts that nobody may cut off
+    lifeline_days: list[tuple[Instant, int, int]] = field(
+        default_factory=list[tuple[Instant, int, int]]
+    )  # (valid from, Wh, mL) of each charter: what a home has a day whatever it owes
     rules: MoneyRules = field(default_factory=MoneyRules)
     charters: list[tuple[Instant, str, Mapping[str, int]]] = field(
         default_factory=list[tuple[Instant, str, Mapping[str, int]]]
@@ -155,13 +173,13 @@ class CashBook:
     receipts: list[Receipt] = field(default_factory=list[Receipt])
     refs: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])  # (method, ref) -> receipt
     owes: dict[str, list[Move]] = field(default_factory=dict[str, list[Move]])
-    loan_moves: dict[str, list[Move]] = field(default_factory=dict[str, list[Move]])
     loans: dict[str, Loan] = field(default_factory=dict[str, Loan])
     proposals: list[Proposal] = field(default_factory=list[Proposal])
     budgets: dict[str, str] = field(default_factory=dict[str, str])  # name -> what it is for
     steps: set[tuple[str, str, int]] = field(default_factory=set[tuple[str, str, int]])  # (member, step, due)
     steps_done: dict[tuple[str, str, int], str] = field(default_factory=dict[tuple[str, str, int], str])  # -> in words
-    bills: dict[str, dict[str, Move]] = field(default_factory=dict[str, dict[str, Move]])  # member -> entry id -> bill
+    bills: dict[str, dict[str, Bill]] = field(default_factory=dict[str, dict[str, Bill]])  # member -> period -> bill
+    billed: dict[str, Bill] = field(default_factory=dict[str, Bill])  # by the entry that stands
     closing: tuple[str, Instant, str] | None = None  # (entry id, until, by) of what one person has asked to close
     closed: list[tuple[Instant, tuple[str, str]]] = field(default_factory=list[tuple[Instant, tuple[str, str]]])
     balances: dict[str, int] = field(default_factory=dict[str, int])  # money accounts, posted
@@ -176,17 +194,27 @@ class CashBook:
         """Returns what a member owes [minor units]; negative is prepaid credit."""
         return self.balances.get(owes_account(member), 0)
 
+    def has_lifeline(self, member: str) -> bool:
+        """Returns whether the ledger keeps a member's accounts open whatever it owes."""
+        return owes_account(member) in self.lifelines
+
+    def lifeline_of(self, member: str, now: Instant) -> tuple[int, int]:
+        """Returns (Wh, mL) that a member keeps every day whatever it owes."""
+        valid = [row for row in self.lifeline_days if row[0] <= now]
+        if not valid or not self.has_lifeline(member):
+            return 0, 0
+        latest = max(row[0] for row in valid)
+        _, wh, ml = [row for row in valid if row[0] == latest][-1]
+        return wh, ml
+
     def absorb(self, seq: int, entry: Entry, leaf: bytes) -> None:
         """Takes the next entry of the log."""
         if entry.state in MOVING:
             self._move(seq, entry)
+            if entry.kind == BILL:
+                self._bill(entry)
+        self._rule(entry)
         match entry.kind, entry.state:
-            case "genesis", _:
-                self.site = str(entry.body.get("site"))
-            case kind, _ if kind == CHARTER:
-                self._charter(entry.id, entry.body)
-            case kind, _ if kind == MONEY_RULES:
-                self.rules = parse_rules(entry.body)
             case kind, EntryState.POSTED if kind == PAYMENT:
                 self._payment(seq, entry)
             case kind, EntryState.REVERSAL if kind == PAYMENT:
@@ -201,6 +229,19 @@ class CashBook:
                 self.steps_done[_step(entry.body)] = f"{entry.body['by']}: {entry.body['note']}"
             case kind, _ if kind in (APPROVAL, PERIOD_CLOSING, PERIOD_CLOSE):
                 self._agreement(entry)
+            case _:
+                pass
+
+    def _rule(self, entry: Entry) -> None:
+        match entry.kind:
+            case "genesis":
+                self.site = str(entry.body.get("site"))
+            case kind if kind == CHARTER:
+                self._charter(entry.id, entry.body)
+            case kind if kind in (ACCOUNT_OPENED, ACCOUNT_LIMITS) and entry.body.get("lifeline") is True:
+                self.lifelines.add(str(entry.body["account"]))
+            case kind if kind == MONEY_RULES:
+                self.rules = parse_rules(entry.body)
             case _:
                 pass
 
@@ -226,9 +267,10 @@ class CashBook:
         if isinstance(charter, Mapping):
             self.currency, self.timezone = str(charter["currency"]), str(charter["timezone"])
             self.minor_digits = int(str(charter["minor_digits"]))
+            wh, ml = int(str(charter["lifeline_wh"])), int(str(charter["lifeline_ml"]))
+            self.lifeline_days.append((Instant(int(str(charter["valid_from"]))), wh, ml))
         rows = [row for row in members if isinstance(row, Mapping)] if isinstance(members, list) else []
         self.members = {str(row["id"]): str(row["role"]) for row in rows}
-        self.lifeline = frozenset(str(row["id"]) for row in rows if row.get("lifeline") is True)
 
     def _move(self, seq: int, entry: Entry) -> None:
         for posting in entry.postings:
@@ -237,18 +279,18 @@ class CashBook:
             self.balances[posting.account] = self.balances.get(posting.account, 0) + posting.amount
             kind, _, rest = posting.account.partition(":")
             member, _, what = rest.rpartition(":")
-            if kind == "member" and what in ("owes", "loan"):
-                move = Move(seq, entry.id, entry.at, entry.kind, entry.state.value, posting.amount, entry.body)
-                (self.owes if what == "owes" else self.loan_moves).setdefault(member, []).append(move)
-                if entry.kind == BILL:
-                    self._bill(member, entry, move)
+            if kind == "member" and what == "owes":
+                state, amount = entry.state.value, posting.amount
+                move = Move(seq, entry.id, entry.at, entry.kind, state, amount, entry.body, entry.refers)
+                self.owes.setdefault(member, []).append(move)
 
-    def _bill(self, member: str, entry: Entry, move: Move) -> None:
-        bills = self.bills.setdefault(member, {})
+    def _bill(self, entry: Entry) -> None:
         if entry.state is EntryState.REVERSAL:
-            bills.pop(entry.refers, None)
-        else:
-            bills[entry.id] = move
+            self.billed.pop(entry.refers).stands = False
+            return
+        bills, period = self.bills.setdefault(str(entry.body["member"]), {}), str(entry.body["period"])
+        bill = self.billed[entry.id] = bills.setdefault(period, Bill(period, entry.at))
+        bill.stands = True
 
     def _payment(self, seq: int, entry: Entry) -> None:
         body = entry.body
@@ -301,7 +343,9 @@ class CashBook:
     def _instalment(self, entry: Entry) -> None:
         loan = self.loans.get(str(entry.body["loan"]))
         if loan is not None:
-            loan.paid += sum(posting.amount for posting in entry.postings if posting.amount > 0)
+            amount = sum(posting.amount for posting in entry.postings if posting.amount > 0)
+            loan.paid += amount
+            loan.instalments.append((entry.at, amount))
             loan.periods.add(str(entry.body["bill"]))
 
     def _agreement(self, entry: Entry) -> None:

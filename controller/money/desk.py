@@ -22,7 +22,7 @@ from controller.ledger.orders import (
     VoidPending,
 )
 from controller.ledger.quorum import QUORUM, NotCanonical, quorum_of
-from controller.money.arrears import arrears, step_text
+from controller.money.arrears import arrears, kept, step_text
 from controller.money.cashbook import (
     ARREARS_DONE,
     BUDGET,
@@ -318,14 +318,14 @@ def _step_done(book: CashBook, state: LedgerState, asked: Asked, request: Reques
     late = next((one for one in arrears(book, asked.now) if one.member == member), None)
     if late is None or late.step is None:
         raise _Refusal("not-behind", f"{member} stands on no step of the ladder: there is nothing to do")
-    words = f"{member}: {step_text(late.step)} is done"
+    words = f"{member}: {step_text(late.step, late.lifeline)} is done"
     if (done := book.steps_done.get((member, late.step.step, late.due))) is not None:
         if asked.id in state.leaves:
             return Decision((), words)
         raise _Refusal("done-already", f"{words} already, by {done}")
     body: dict[str, Json] = {
         "member": member, "step": late.step.step, "due": late.due, "keep_percent": late.step.keep_percent,
-        "lifeline": "untouched", "by": asked.by, "note": note, "text": f"{words}: {note}",
+        "lifeline": "untouched", **kept(late), "by": asked.by, "note": note, "text": f"{words}: {note}",
     }  # fmt: skip
     return Decision((Post(asked.id, asked.now, ARREARS_DONE, (), body),), words)
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from controller.ledger.canonical import Json
 from controller.ledger.entries import derived_id
 from controller.ledger.orders import Command, ExpirePending, Post
-from controller.money.arrears import arrears
+from controller.money.arrears import Arrears, arrears, kept, lifeline_text
 from controller.money.cashbook import (
     ARREARS,
     INSTALMENT,
+    Bill,
     CashBook,
     Loan,
-    Move,
     loan_account,
     transfer,
 )
@@ -36,14 +36,16 @@ def due(book: CashBook, now: Instant) -> Iterator[Command]:
 def _instalments(book: CashBook, loan: Loan, now: Instant) -> Iterator[Command]:
     """Yields the instalments of the bills since the loan, at most one a bill and no more than is left.
 
-    A bill that is corrected later is the same bill: its instalment stands.
+    A bill that is corrected later is the same bill: its instalment stands, and one from before the loan has none.
+    Whoever has left gets no further bills: all that is left goes with the last one.
     """
     rest = loan.rest
-    for bill in _bills_since(book, loan):
-        period = str(bill.body.get("period"))
-        if not rest or period in loan.periods:
-            continue
-        amount = min(rest, loan.instalment())
+    periods = [bill.period for bill in _bills_since(book, loan) if bill.period not in loan.periods]
+    for period in periods:
+        if not rest:
+            return
+        last = loan.member not in book.members and period == periods[-1]
+        amount = rest if last else min(rest, loan.instalment())
         rest -= amount
         body: dict[str, Json] = {
             "member": loan.member, "loan": loan.id, "bill": period, "rest": str(rest),
@@ -55,25 +57,27 @@ def _instalments(book: CashBook, loan: Loan, now: Instant) -> Iterator[Command]:
         )  # fmt: skip
 
 
-def _bills_since(book: CashBook, loan: Loan) -> list[Move]:
+def _bills_since(book: CashBook, loan: Loan) -> list[Bill]:
     bills = book.bills.get(loan.member, {}).values()
-    return [bill for bill in bills if bill.at > loan.at]
+    return [bill for bill in bills if bill.stands and bill.at > loan.at]
 
 
 def _steps(book: CashBook, now: Instant) -> Iterator[Command]:
     for one in arrears(book, now):
-        if one.step is None or (one.member, one.step.step, one.due) in book.steps:
+        step = one.step
+        if step is None or (one.member, step.step, one.due) in book.steps:
             continue
         body: dict[str, Json] = {
-            "member": one.member, "step": one.step.step, "due": one.due, "days": one.days, "amount": str(one.amount),
-            "keep_percent": one.step.keep_percent, "lifeline": "untouched",
-            "text": f"{one.member}: {_words(one.step)}, {money_text(one.amount, book)} overdue for {one.days} days",
+            "member": one.member, "step": step.step, "due": one.due, "days": one.days, "amount": str(one.amount),
+            "keep_percent": step.keep_percent, "lifeline": "untouched", **kept(one),
+            "text": f"{one.member}: {_words(one, step)}, {money_text(one.amount, book)} overdue for {one.days} days",
         }  # fmt: skip
-        yield Post(derived_id(one.due, ARREARS, one.member, one.step.step), now, ARREARS, (), body)
+        yield Post(derived_id(one.due, ARREARS, one.member, step.step), now, ARREARS, (), body)
 
 
-def _words(step: ArrearsStep) -> str:
+def _words(one: Arrears, step: ArrearsStep) -> str:
     """Returns a rung in words; what limits a supply is for people to decide and to do."""
     if step.step != "limit":
         return step.step
-    return f"limit (to {step.keep_percent} % of the supply beyond the lifeline, by people: nothing is switched)"
+    beyond = f"beyond the lifeline{lifeline_text(one.lifeline)}"
+    return f"limit (to {step.keep_percent} % of the supply {beyond}, by people: nothing is switched)"

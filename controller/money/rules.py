@@ -94,10 +94,10 @@ def parse_rules(body: Mapping[str, Json]) -> MoneyRules:
 
 def _step(row: Json) -> ArrearsStep:
     match row:
-        case [int() as after, str() as step, int() as keep]:
+        case [int() as after, str() as step, int() as keep] if step in STEPS and 0 <= keep <= 100:
             return ArrearsStep(after, step, keep)
         case _:
-            raise MoneyRulesBroken(f"step {row!r} is not [days, step, percent]")
+            raise MoneyRulesBroken(f"step {row!r} is not [days, step, percent]; steps: {', '.join(STEPS)}")
 
 
 def _officer(row: Json) -> Officer:

@@ -14,21 +14,28 @@ from controller.cli.treasury import treasury
 from controller.commands import Actor, MoneyRequest, Role
 from controller.community_view import holdable, money_page
 from controller.hub_events import Bookkeep
-from controller.ledger.entries import derived_id
+from controller.ledger.entries import EntryState, derived_id
 from controller.ledger.identity import SigningKey, sign_document
-from controller.ledger.orders import Post
+from controller.ledger.orders import Post, Rejection, RejectionCode, SetLimits
 from controller.ledger.quorum import sign_approval
 from controller.money.arrears import arrears, open_charges
 from controller.money.bank_csv import BadMap, decoded, parse_map, read_bank
 from controller.money.cashbook import CashBook, Move
 from controller.money.desk import Asked, parse_money
 from controller.money.due import due
-from controller.money.rules import ArrearsStep, MoneyRules, Officer
+from controller.money.rules import (
+    ArrearsStep,
+    MoneyRules,
+    MoneyRulesBroken,
+    Officer,
+    parse_rules,
+    rules_document,
+)
 from controller.operators import give
 from controller.shell.bookkeeper import Bookkeeper
 from controller.shell.books import Books
 from controller.shell.ledger_verify import verify
-from devices.clock import DAY_MS, Instant
+from devices.clock import DAY_MS, HOUR_MS, SLOT_MS, Instant
 from tests.controller.scene import village
 from tests.controller.shell.test_books import live
 from tests.ledger_village import Village, local_midnight, rules
@@ -86,6 +93,10 @@ class Desk:
     @property
     def book(self) -> CashBook:
         return self.books.till.book()
+
+    def write(self, command):
+        """Writes as somebody would who has the program and the disk, but not the desk."""
+        return self.books.till._journal.write(command)
 
     def leaf(self, number: int) -> str:
         return self.book.proposals[number - 1].leaf
@@ -236,12 +247,125 @@ def test_two_people_close_a_period_and_a_late_entry_is_refused(desk):
 
 
 def charge(at: int, amount: int) -> Move:
-    return Move(0, "", Instant(at), "bill" if amount > 0 else "payment", "posted", amount, {})
+    return Move(0, f"at-{at}", Instant(at), "service.charge" if amount > 0 else "payment", "posted", amount, {})
+
+
+def bill(day: int, amount: int, period: str = "2026-06") -> Move:
+    return Move(0, f"bill-{day}-{period}", Instant(day * DAY_MS), "bill", "posted", amount, {"period": period})
+
+
+def undone(move: Move, day: int) -> Move:
+    state, at = EntryState.REVERSAL, Instant(day * DAY_MS)
+    return Move(0, f"undo-{move.id}", at, move.kind, state.value, -move.amount, {}, move.id)
+
+
+def test_a_bill_that_is_settled_again_is_as_old_as_it_was():
+    first = bill(0, 5_000)
+    again = bill(80, 5_001)
+    day = DAY_MS
+    assert open_charges([first, undone(first, 80), again]) == [(0, 5_000), (80 * day, 1)]
+    smaller = bill(80, 3_000)
+    assert open_charges([first, undone(first, 80), smaller]) == [(0, 3_000)]
+    third = bill(90, 6_000)
+    chain = [first, undone(first, 80), smaller, undone(smaller, 90), third]
+    assert open_charges(chain) == [(0, 3_000), (90 * day, 3_000)]
+    paid = charge(10 * day, -2_000)
+    other = bill(30, 700, "2026-07")
+    rows = [first, paid, other, undone(first, 80), again]
+    assert open_charges(rows) == [(0, 3_000), (30 * day, 700), (80 * day, 1)], "a part that was paid stays paid"
+    assert open_charges([first, undone(first, 80)]) == []
+    credit = bill(80, -400)
+    assert open_charges([first, other, undone(first, 80), credit]) == [(30 * day, 300)]
+
+
+def test_a_payment_that_bounces_makes_no_new_debt():
+    first, paid = bill(0, 5_000), charge(5 * DAY_MS, -5_000)
+    assert open_charges([first, paid]) == []
+    assert open_charges([first, paid, undone(paid, 40)]) == [(0, 5_000)]
+    more = charge(50 * DAY_MS, -7_000)
+    assert open_charges([first, paid, undone(paid, 40), more, bill(60, 2_500, "2026-07")]) == [(60 * DAY_MS, 500)]
+
+
+def test_a_late_reading_does_not_start_the_ladder_again(tmp_path):
+    records = Village(START, homes=2).until(NOW)
+    late = [
+        one for one in records if one.usage_point == "home-02" and START + 40 * SLOT_MS <= one.start < START + DAY_MS
+    ]
+    there = set(map(id, late))
+    books = Books.open(tmp_path / "ledger.db", village_rules())
+    live(books, [one for one in records if id(one) not in there], Instant(NOW + 12 * HOUR_MS))
+    far = Instant(NOW + 40 * DAY_MS)
+    (before,) = [one for one in arrears(books.till.book(), far) if one.member == "home-02"]
+    assert books.till.due(far) >= 1
+    books.accept(late)
+    assert {run.run for run in books.run_due(far)} >= {"bill-correction"}
+    (after,) = [one for one in arrears(books.till.book(), Instant(far + DAY_MS)) if one.member == "home-02"]
+    assert (after.due, after.days) == (before.due, before.days + 1)
+    assert books.till.due(far) == 0, "the step is not noted a second time"
+    books.close(far)
+
+
+LIFELINES = ("member:home-02:used", "member:home-02:owes")
+
+
+@pytest.mark.parametrize("account", LIFELINES)
+@pytest.mark.parametrize("ceiling", [0, 10**12])
+def test_no_administrator_cuts_a_lifeline_off(desk, account, ceiling):
+
+    limits = SetLimits(derived_id(NOW, "cut"), NOW, account, None, ceiling, "has not paid")
+    outcome = desk.write(limits)
+    assert isinstance(outcome, Rejection)
+    assert (outcome.code, "never cut off" in outcome.message) == (RejectionCode.LIFELINE, True)
+    assert desk.book.has_lifeline("home-02")
+    other = SetLimits(derived_id(NOW, "cap"), NOW, "member:community:owes", None, 10**6, "its own limit")
+    assert not isinstance(desk.write(other), Rejection), "the community has no lifeline"
+    assert desk.sound()
+
+
+def test_who_has_run_out_of_credit_is_settled_and_billed_as_before(data_dir):
+    desk = Desk(data_dir)
+    desk.ask("pay", member="home-02", amount="1", method="cash")
+    for account in LIFELINES:
+        desk.write(SetLimits(derived_id(NOW, "cut", account), NOW, account, None, 0, "prepaid at zero"))
+    village = Village(START, homes=2)
+    village.until(NOW)
+    owed = desk.book.owed("home-02")
+    for rows in village.slots(Instant(NOW + DAY_MS)):
+        desk.books.accept(rows)
+    desk.now = Instant(NOW + DAY_MS + 7 * HOUR_MS)
+    assert "bill" in {run.run for run in desk.books.run_due(desk.now)}
+    assert desk.book.owed("home-02") > owed, "it takes and owes whatever its credit is"
+    assert desk.sound()
+    desk.books.close(desk.now)
+
+
+def test_an_older_ledger_is_given_its_lifelines_at_the_next_start(tmp_path, monkeypatch):
+    path = tmp_path / "ledger.db"
+    with monkeypatch.context() as patch:
+        for name in ("lifeline_accounts",):
+            patch.setattr(f"controller.shell.rulebook.{name}", lambda _: ())
+        Books.open(path, village_rules()).close(NOW)
+    books = Books.open(path, village_rules())
+    assert books.till.book().lifelines == {f"member:home-0{n}:{what}" for n in (1, 2) for what in ("used", "owes")}
+    size = books.size
+    books.close(NOW)
+    assert verify(tmp_path).ok
+    again = Books.open(path, village_rules())
+    assert again.size == size, "once"
+    assert again.till.book().has_lifeline("home-01")
+    again.close(NOW)
+
+
+@pytest.mark.parametrize("step", [[30, "cut", 0], [30, "limit", -1], [30, "limit", 101]])
+def test_no_rule_about_money_has_a_step_below_the_lifeline(step):
+    document = {**rules_document(MONEY), "steps": [step]}
+    with pytest.raises(MoneyRulesBroken):
+        parse_rules(document)
 
 
 def test_the_ladder_ends_above_the_lifeline():
     book = CashBook(rules=MONEY, members={"h": "household", "clinic": "clinic", "community": "community"})
-    book.lifeline = frozenset(("h",))
+    book.lifelines, book.lifeline_days = {"member:h:owes"}, [(Instant(0), 2_000, 150_000)]
     for member in book.members:
         book.owes[member] = [charge(0, 100), charge(5 * DAY_MS, 50), charge(6 * DAY_MS, -120)]
         book.balances[f"member:{member}:owes"] = 30
@@ -258,7 +382,11 @@ def test_the_ladder_ends_above_the_lifeline():
     }
     (limit,) = [one for one in due(book, Instant(60 * DAY_MS)) if isinstance(one, Post) and one.body["step"] == "limit"]
     assert (limit.body["member"], limit.body["lifeline"]) == ("h", "untouched")
-    assert "40 % of the supply beyond the lifeline, by people: nothing is switched" in str(limit.body["text"])
+    assert (limit.body["lifeline_wh"], limit.body["lifeline_ml"]) == (2_000, 150_000)
+    words = "40 % of the supply beyond the lifeline of 2 kWh and 150 L a day, by people: nothing is switched"
+    assert words in str(limit.body["text"])
+    (row,) = [one for one in money_page(book, Instant(60 * DAY_MS), {}).members if one.id == "h"]
+    assert row.step == "limit to 40 % beyond the lifeline of 2 kWh and 150 L a day"
 
 
 def test_income_is_received_into_a_till_and_one_reference_is_booked_once(desk):
