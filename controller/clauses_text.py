@@ -33,6 +33,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "work.credit": ("[[service]] work-credit", "credits times the charter's price"),
     "service.charge": ("[[service]] robot-hour", "hours times the charter's price"),
     "payment": ("[treasury]", "what a member paid"),
+    "credit.payout": ("[treasury] approvals", "what the community owes a member, and who agreed"),
     "loan.instalment": ("[treasury]", "the loan divided by its number of bills"),
     "treasury.spend": ("[treasury] approvals", "what a budget holds, and who agreed"),
     "treasury.budget": ("[treasury] approvals", "what the treasury holds, and who agreed"),

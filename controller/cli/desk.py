@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from controller.ledger.entries import Entry
     from controller.money.cashbook import CashBook
+    from devices.clock import Instant
 
 MINE = {"forbidden": ExitCode.PERMISSION, "not-approver": ExitCode.PERMISSION, "no-answer": ExitCode.RETRY}
 RULED = ("lifeline", "below-limit", "above-limit", "wrong-quorum", "sealed-period")
@@ -82,6 +83,7 @@ class Books:
         from controller.cli.remote import ledger_file
         from controller.shell.till import CashReader
         from controller.store.ledger_file import LedgerFile, NotALedger
+        from devices.clock import Instant
 
         folder = data_dir_of(data_dir)
         try:
@@ -89,6 +91,8 @@ class Books:
         except NotALedger as error:
             raise Refusal(str(error), hint=f"atoll ledger verify {folder} says more") from error
         self.book: CashBook = CashReader.of(self._file).now()
+        rows = self._file.latest(None, 1)
+        self.newest: Instant = rows[0].sealed().entry.at if rows else Instant(0)
 
     def entries(self, account: str) -> Iterator[Entry]:
         """Yields the entries that touch an account, newest first."""

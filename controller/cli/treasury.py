@@ -86,6 +86,20 @@ def loan(*, member: str, amount: str, device: str, bills: int, data_dir: Path | 
 
 @treasury.command()
 @click.argument("member")
+@click.argument("amount")
+@METHOD
+@click.option("--ref", default="", help="The transfer's reference.")
+@data_dir_option
+@JSON
+def payout(*, member: str, amount: str, method: str, ref: str, data_dir: Path | None, as_json: bool) -> None:
+    """Propose to pay AMOUNT of MEMBER's credit out: what it has sold, or what is left when it leaves."""
+    tell(
+        ask_desk(data_dir, {"do": "payout", "member": member, "amount": amount, "method": method, "ref": ref}), as_json
+    )
+
+
+@treasury.command()
+@click.argument("member")
 @click.argument("credits", type=click.IntRange(1, 10_000))
 @click.option("--for", "purpose", required=True, help="What was done.")
 @data_dir_option
@@ -155,14 +169,12 @@ def arrears(moment: str, data_dir: Path | None, as_json: bool) -> None:
     """Show who is behind with paying, since when, and which step of the ladder that is."""
     from controller.money.arrears import arrears as overdue
     from controller.money.closing import ClosingRefused, period_end
-    from devices.clock import Instant
 
     books = Books(data_dir)
     book = books.book
     books.close()
-    newest = max((move.at for moves in book.owes.values() for move in moves), default=Instant(0))
     try:
-        now = period_end(moment, book.timezone) if moment else newest
+        now = period_end(moment, book.timezone) if moment else books.newest
     except ClosingRefused as error:
         raise Refusal(str(error), ExitCode.USAGE) from error
     found = overdue(book, now)

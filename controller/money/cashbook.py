@@ -24,10 +24,11 @@ BUDGET = "treasury.budget"
 LOAN = "loan"
 WORK = "work.credit"
 SERVICE = "service.charge"
+PAYOUT = "credit.payout"
 INSTALMENT = "loan.instalment"
 ARREARS = "arrears.step"
 ARREARS_DONE = "arrears.done"
-PROPOSALS = (SPEND, BUDGET, LOAN, WORK, SERVICE)
+PROPOSALS = (SPEND, BUDGET, LOAN, WORK, SERVICE, PAYOUT)
 METHODS = ("cash", "bank", "mobile")
 QUIET = frozenset(
     (
@@ -49,6 +50,11 @@ QUIET = frozenset(
 def till_account(method: str) -> str:
     """Returns the account of the money that came by a method: positive = the community has it."""
     return f"till:{method}"
+
+
+def ref_key(ref: str) -> str:
+    """Returns a reference as it is compared: people write the same one with other blanks and capitals."""
+    return "".join(ref.split()).casefold()
 
 
 def loan_account(member: str) -> str:
@@ -171,7 +177,8 @@ class CashBook:
         default_factory=list[tuple[Instant, str, Mapping[str, int]]]
     )  # (valid from, entry, prices of services) of what members voted for
     receipts: list[Receipt] = field(default_factory=list[Receipt])
-    refs: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])  # (method, ref) -> receipt
+    refs: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])  # (method, ref_key) -> receipt
+    incomes: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])  # (method, ref_key) -> what
     owes: dict[str, list[Move]] = field(default_factory=dict[str, list[Move]])
     loans: dict[str, Loan] = field(default_factory=dict[str, Loan])
     proposals: list[Proposal] = field(default_factory=list[Proposal])
@@ -217,6 +224,9 @@ class CashBook:
         match entry.kind, entry.state:
             case kind, EntryState.POSTED if kind == PAYMENT:
                 self._payment(seq, entry)
+            case kind, EntryState.POSTED if kind == INCOME and entry.body.get("ref"):
+                body = entry.body
+                self.incomes[str(body["method"]), ref_key(str(body["ref"]))] = str(body["purpose"])
             case kind, EntryState.REVERSAL if kind == PAYMENT:
                 self._cancel(entry.refers)
             case kind, state if kind in PROPOSALS:
@@ -301,13 +311,13 @@ class CashBook:
         self.receipts.append(receipt)
         self.by_id[entry.id] = receipt
         if receipt.ref:
-            self.refs[receipt.method, receipt.ref] = receipt.number
+            self.refs[receipt.method, ref_key(receipt.ref)] = receipt.number
 
     def _cancel(self, refers: str) -> None:
         receipt = self.by_id.get(refers)
         if isinstance(receipt, Receipt):
             receipt.cancelled = True
-            self.refs.pop((receipt.method, receipt.ref), None)
+            self.refs.pop((receipt.method, ref_key(receipt.ref)), None)
 
     def _proposal(self, entry: Entry, state: EntryState, leaf: bytes) -> None:
         if state is EntryState.PENDING:

@@ -5,9 +5,10 @@ A request is a mapping as it comes over the socket: `do` names it, texts and dec
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from controller.ledger.canonical import AMOUNT_LIMIT, Json
 from controller.ledger.core import LedgerState
@@ -30,6 +31,7 @@ from controller.money.cashbook import (
     LOAN,
     METHODS,
     PAYMENT,
+    PAYOUT,
     SERVICE,
     SPEND,
     WORK,
@@ -38,6 +40,7 @@ from controller.money.cashbook import (
     Receipt,
     budget_account,
     loan_account,
+    ref_key,
     till_account,
     transfer,
 )
@@ -47,6 +50,7 @@ from devices.clock import DAY_MS, Instant
 TEXT_MAX = 200
 BILLS_MAX = 240
 CREDITS_MAX = 10_000
+AMOUNT_DIGITS_MAX = 18
 Request = Mapping[str, object]
 
 
@@ -104,14 +108,16 @@ def parse_money(text: str, digits: int) -> int:
     Raises:
         ValueError: not a positive amount with at most `digits` decimals; the text says what was seen.
     """
-    try:
-        amount = Decimal(text.strip())
-    except InvalidOperation as error:
-        raise ValueError(f"{text!r} is no amount: write 20 or 20.50") from error
-    if not amount.is_finite() or amount <= 0:
+    if re.fullmatch(r"[+-]?\d+(\.\d+)?", text.strip(), re.ASCII) is None:  # no 1e3, no 1_000: typing errors
+        raise ValueError(f"{text!r} is no amount: write 20 or 20.50")
+    whole, _, fraction = text.strip().partition(".")
+    if len(whole) > AMOUNT_DIGITS_MAX:
+        raise ValueError(f"{text!r} is too large to be true")
+    amount = Decimal(text.strip())
+    if amount <= 0:
         raise ValueError(f"{text!r} is not above zero")
     minor = amount.scaleb(digits)
-    if minor != minor.to_integral_value():
+    if fraction.rstrip("0")[digits:]:
         raise ValueError(f"{text!r} has more than {digits} decimals")
     if minor >= AMOUNT_LIMIT:
         raise ValueError(f"{text!r} is too large to be true")
@@ -141,8 +147,7 @@ def _pay(book: CashBook, _: LedgerState, asked: Asked, request: Request) -> Deci
         if (known.member, known.amount, known.method, known.ref) != (member, amount, method, ref):
             raise _Refusal("conflict", f"receipt {known.number} has this id and says something else; use a new id")
         return Decision((), _receipt_text(known.number, member, amount, method, book, book.owed(member)))
-    if ref and (taken := book.refs.get((method, ref))) is not None:
-        raise _Refusal("duplicate-ref", f"{method} {ref!r} was booked with receipt {taken}; is it the same payment?")
+    _need_new_ref(book, method, ref)
     if method != "cash" and not ref:
         raise _Refusal("no-ref", f"a {method} payment names its reference (--ref), so that it is not booked twice")
     number = len(book.receipts) + 1
@@ -162,6 +167,14 @@ def _pay(book: CashBook, _: LedgerState, asked: Asked, request: Request) -> Deci
     )
 
 
+def _need_new_ref(book: CashBook, method: str, ref: str) -> None:
+    key = method, ref_key(ref)
+    if ref and (taken := book.refs.get(key)) is not None:
+        raise _Refusal("duplicate-ref", f"{method} {ref!r} was booked with receipt {taken}; is it the same payment?")
+    if ref and (what := book.incomes.get(key)) is not None:
+        raise _Refusal("duplicate-ref", f"{method} {ref!r} was received already: {what}; is it the same payment?")
+
+
 def _receipt_text(number: int, member: str, amount: int, method: str, book: CashBook, owed: int) -> str:
     return (
         f"receipt {number}: {money_text(amount, book)} by {method} from {member}; {owes_text(member, owed, book)} now"
@@ -171,9 +184,11 @@ def _receipt_text(number: int, member: str, amount: int, method: str, book: Cash
 # ---------------------------------------------------------------- treasury
 
 
-def _income(book: CashBook, _: LedgerState, asked: Asked, request: Request) -> Decision:
+def _income(book: CashBook, state: LedgerState, asked: Asked, request: Request) -> Decision:
     method, amount, purpose = _method(request), _amount(book, request), _needed(request, "purpose")
     ref = _text(request, "ref")
+    if asked.id not in state.leaves:
+        _need_new_ref(book, method, ref)
     body: dict[str, Json] = {
         "method": method, "ref": ref, "by": asked.by, "purpose": purpose,
         "text": f"{money_text(amount, book)} received by {method}: {purpose}",
@@ -211,6 +226,27 @@ def _spend(book: CashBook, state: LedgerState, asked: Asked, request: Request) -
     postings = transfer(book.asset, budget_account(name), till_account(method), amount)
     words = f"{money_text(amount, book)} from budget {name} to {to} by {method}: {purpose}"
     return _propose(book, asked, SPEND, postings, body, words, *_tills(asked, method))
+
+
+def _payout(book: CashBook, _: LedgerState, asked: Asked, request: Request) -> Decision:
+    """Credit paid out to the member: what a home has sold, or what is left when somebody moves away."""
+    member, amount, method = _member(book, request), _amount(book, request), _method(request)
+    ref, promised = _text(request, "ref"), _promised(book, member)
+    left = -book.owed(member) - promised
+    if amount > left and asked.id not in book.by_id:
+        words = f"; {money_text(promised, book)} of its credit are proposed already" if promised else ""
+        message = f"{owes_text(member, book.owed(member), book)}{words}: {money_text(amount, book)} cannot be paid out"
+        raise _Refusal("above-limit", message)
+    body: dict[str, Json] = {"member": member, "method": method, "ref": ref}
+    words = f"{money_text(amount, book)} of its credit paid out to {member} by {method} {ref}".rstrip()
+    postings = transfer(book.asset, owes_account(member), till_account(method), amount)
+    return _propose(book, asked, PAYOUT, postings, body, words, *_tills(asked, method))
+
+
+def _promised(book: CashBook, member: str) -> int:
+    """Returns the credit of a member that open proposals would pay out."""
+    rows = (one for one in book.proposals if (one.kind, one.state) == (PAYOUT, "open"))
+    return sum(one.amount for one in rows if one.body.get("member") == member)
 
 
 def _loan(book: CashBook, _: LedgerState, asked: Asked, request: Request) -> Decision:
@@ -272,7 +308,7 @@ def _propose(
 
 
 def _approve(book: CashBook, state: LedgerState, asked: Asked, request: Request) -> Decision:
-    proposal, by = _open_proposal(book, request, asked), _needed(request, "as")
+    proposal, by = _open_proposal(book, state, request, asked), _needed(request, "as")
     if by in proposal.approved and asked.id in state.leaves:
         return Decision((), f"proposal {proposal.number}: {proposal.body.get('text')} is approved by {by}")
     approve = Approve(asked.id, asked.now, proposal.id, proposal.leaf, by, _text(request, "signature"))
@@ -282,6 +318,8 @@ def _approve(book: CashBook, state: LedgerState, asked: Asked, request: Request)
     if quorum is not None and by in quorum.who:
         so_far[by] = quorum.who[by].role
     missing = "" if quorum is None else quorum.missing(so_far)
+    if proposal.kind == PAYOUT and not missing:
+        _need_credit(book, proposal)
     words = f"proposal {proposal.number}: {proposal.body.get('text')}"
     if missing:
         return Decision((approve,), f"{words} is approved by {by}; {missing}")
@@ -289,22 +327,34 @@ def _approve(book: CashBook, state: LedgerState, asked: Asked, request: Request)
     return Decision((approve, final), f"{words} is approved by {', '.join(so_far)} and booked")
 
 
-def _withdraw(book: CashBook, _: LedgerState, asked: Asked, request: Request) -> Decision:
-    proposal, by, reason = _open_proposal(book, request, asked), _needed(request, "as"), _needed(request, "reason")
+def _need_credit(book: CashBook, proposal: Proposal) -> None:
+    """Checks that a member still has the credit that is to be paid out: a bill may have come since."""
+    member = str(proposal.body["member"])
+    if book.owed(member) + proposal.amount > 0:
+        owes = owes_text(member, book.owed(member), book)
+        raise _Refusal("above-limit", f"{owes} now, less than proposal {proposal.number} would pay out; withdraw it")
+
+
+def _withdraw(book: CashBook, state: LedgerState, asked: Asked, request: Request) -> Decision:
+    proposal, by, reason = (
+        _open_proposal(book, state, request, asked),
+        _needed(request, "as"),
+        _needed(request, "reason"),
+    )
     if by != proposal.body.get("by") and book.rules.officer(by) is None:
         raise _Refusal("not-approver", f"only {proposal.body.get('by')} or an officer may withdraw it")
     void = VoidPending(asked.id, asked.now, proposal.id, f"{by}: {reason}")
     return Decision((void,), f"proposal {proposal.number} is withdrawn")
 
 
-def _open_proposal(book: CashBook, request: Request, asked: Asked) -> Proposal:
+def _open_proposal(book: CashBook, state: LedgerState, request: Request, asked: Asked) -> Proposal:
     number = request.get("proposal")
     found = next((one for one in book.proposals if one.number == number), None)
     if found is None:
         raise _Refusal("unknown-proposal", f"there is no proposal {number!r}; `atoll treasury show` lists them")
     if found.state == "open" and asked.now >= found.expires:
         raise _Refusal("expired-approval", f"proposal {found.number} has expired; propose it again")
-    if found.state != "open" and asked.id not in book.by_id:
+    if found.state != "open" and asked.id not in state.leaves:
         raise _Refusal("not-pending", f"proposal {found.number} is {found.state}")
     return found
 
@@ -379,6 +429,7 @@ _ACTS: dict[str, _Act] = {
     "budget": _budget,
     "spend": _spend,
     "loan": _loan,
+    "payout": _payout,
     "work": _work,
     "charge": _work,
     "step-done": _step_done,

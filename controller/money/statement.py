@@ -15,7 +15,7 @@ from controller.money.closing import period_bounds
 from controller.money.desk import money_text
 from controller.settlement.accounts import ENERGY, WATER, given_account, used_account
 from controller.settlement.run_names import FINAL, name_in
-from controller.settlement.runs import BILL
+from controller.settlement.runs import BILL, SETTLE_DAY
 from devices.clock import Instant
 
 
@@ -58,10 +58,16 @@ class Statement:
 
 
 def quantities(entries: Iterable[Entry], member: str, bounds: tuple[Instant, Instant]) -> tuple[int, int, int]:
-    """Returns (used uWh, given uWh, water mL) of the settled days that lie in [start, end)."""
+    """Returns (used uWh, given uWh, water mL) of the settled days that lie in [start, end).
+
+    A reversal counts in the year of the day that it takes back, whenever it was booked.
+    """
+    days = [entry for entry in entries if entry.kind == SETTLE_DAY and entry.state in MOVING]
+    starts = {entry.id: _day_start(entry) for entry in days if entry.state is EntryState.POSTED}
     used = given = water = 0
-    for entry in entries:
-        if entry.kind != "settle.day" or entry.state not in MOVING or not bounds[0] <= _day_start(entry) < bounds[1]:
+    for entry in days:
+        start = starts.get(entry.refers or entry.id, entry.at)
+        if not bounds[0] <= start < bounds[1]:
             continue
         for posting in entry.postings:
             if posting.account == used_account(member):
@@ -74,7 +80,7 @@ def quantities(entries: Iterable[Entry], member: str, bounds: tuple[Instant, Ins
 
 def _day_start(entry: Entry) -> int:
     start = entry.body.get("start")
-    return start if isinstance(start, int) else entry.at  # a reversal names no day of its own
+    return start if isinstance(start, int) else entry.at
 
 
 def statement(book: CashBook, member: str, year: str, energy: tuple[int, int, int]) -> Statement:
@@ -89,7 +95,7 @@ def statement(book: CashBook, member: str, year: str, energy: tuple[int, int, in
             day = f"{local_time(book.timezone, move.at):%Y-%m-%d}"
             lines.append(StatementLine(day, move.seq, move_text(move), move.amount, balance))
     loans = tuple(
-        LoanLine(loan.device, loan.amount, loan.paid, loan.rest, loan.schedule())
+        LoanLine(loan.device, loan.amount, paid := loan.paid_by(end), loan.amount - paid, loan.schedule(paid))
         for loan in book.loans.values()
         if loan.member == member and loan.at < end
     )

@@ -60,6 +60,8 @@ class DayShelf:
         self._disputed: list[tuple[str, Instant, Instant]] = []
         self._revoked = revoked_keys(file, "gateway")
         self._acks: dict[str, list[tuple[str, int]]] = {}
+        counted = self._db.execute("SELECT COUNT(*) FROM refused_days").fetchall()
+        self._refused = cast("int", counted[0][0])
         self.counters = dict.fromkeys(_COUNTED, 0)
         self.last_refusal = ""
 
@@ -192,7 +194,9 @@ class DayShelf:
         refused = self._db.execute(
             "SELECT 1 FROM refused_days WHERE point = ? AND page = ?", (point, day.page)
         ).fetchall()
-        self._db.execute("DELETE FROM refused_days WHERE point = ? AND page = ?", (point, day.page))
+        if refused:
+            self._db.execute("DELETE FROM refused_days WHERE point = ? AND page = ?", (point, day.page))
+            self._refused -= 1
         records = (kept.record for kept in self._file.records(first.start, last.end, point))
         if refused or contradiction([SignedText(node, key, text, day.page)], records):
             self._disputed.append((point, first.start, last.end))
@@ -204,18 +208,18 @@ class DayShelf:
             return
         first, last = day.records[0], day.records[-1]
         point = first.usage_point
-        count = self._db.execute("SELECT COUNT(*) FROM refused_days").fetchall()
         foreign = self.node_of.get(point, node) != node
-        if foreign or cast("int", count[0][0]) >= REFUSED_MAX or self._stored(point, day.page):
+        if foreign or self._refused >= REFUSED_MAX or self._stored(point, day.page):
             return
         self._file.begin()
-        self._db.execute(
-            "INSERT OR IGNORE INTO refused_days VALUES(?, ?, ?, ?, ?, ?, ?)",
+        kept = self._db.execute(
+            "INSERT OR IGNORE INTO refused_days VALUES(?, ?, ?, ?, ?, ?, ?) RETURNING 1",
             (
                 point, day.page, first.start, last.end, node, key,
                 stored_text(self._file, point, day.page, text),
             ),
-        )  # fmt: skip
+        ).fetchall()  # fmt: skip
+        self._refused += len(kept)
         self._disputed.append((point, first.start, last.end))
 
 

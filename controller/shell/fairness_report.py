@@ -41,6 +41,9 @@ def quarters(path: Path) -> list[dict[str, Json]]:
                     closed[quarter] = closed.get(quarter, 0) + 1
                     continue
                 quarter = quarter_of(day)
+                if kind == BILL:  # a last bill may end after its member has left
+                    known = (one for one, there in members.items() if row.member in there and one <= quarter)
+                    quarter = max(known, default=quarter)
                 own = sums.setdefault(quarter, {}).setdefault(row.member, Sums())
                 if kind == BILL:
                     own.billed += int(str(body["amount"]))

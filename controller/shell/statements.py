@@ -16,8 +16,7 @@ from controller.settlement.evidence import CLOCK_SET, METER_REPLACED, ClockSet, 
 from controller.settlement.published import CHARTER, parse_rules
 from controller.shell.journal import Journal
 from controller.shell.signed_days import GATEWAY_KEY
-from devices.clock import DAY_MS, SLOT_MS, Instant
-from devices.model import IntervalRecord
+from devices.clock import DAY_MS, Instant
 
 STATEMENTS = ("meter", "clock")
 SOURCES = ("technician", "rtc", "gnss")
@@ -83,10 +82,11 @@ class Statements:
         given = request.get("epoch")
         known = self._evidence().replaced.get(point, {})
         epoch = given if isinstance(given, int) else newest if newest > 1 and newest not in known else newest + 1
-        old, new = self._of_epoch(point, epoch - 1), self._of_epoch(point, epoch)
-        if not old:
+        since = Instant(self._file.last_start() - LOOK_BACK_MS)
+        last = self._file.of_meter(point, epoch - 1, since, last=True)
+        if last is None:
             raise _Refusal("unknown-meter", f"{point} has no records of meter {epoch - 1}")
-        last, first = old[-1], new[0] if new else None
+        first = self._file.of_meter(point, epoch, since, last=False) if epoch <= newest else None
         _need_order(f"closing register of {point}", closing, (last.import_end, last.export_end), at_least=True)
         if first is not None:
             start = first.import_start, first.export_start
@@ -119,21 +119,14 @@ class Statements:
         return evidence
 
     def _need_points(self, points: Sequence[str]) -> None:
-        rules = [parse_rules(row.sealed().entry.body) for row in self._file.of_kind(CHARTER)]
-        known = {point for one in rules for point in one.points()}
-        unknown = [point for point in points if point not in known]
+        unknown = dict.fromkeys(points)
+        for row in reversed(self._file.of_kind(CHARTER)):  # the newest knows them nearly always
+            if not unknown:
+                break
+            for point in parse_rules(row.sealed().entry.body).points():
+                unknown.pop(point, None)
         if unknown or not points:
             raise _Refusal("unknown-meter", f"no charter knows {', '.join(unknown) or 'a usage point of no name'}")
-
-    def _of_epoch(self, point: str, epoch: int) -> list[IntervalRecord]:
-        """Returns the first and the last record of one meter."""
-        start = Instant(self._file.last_start() - LOOK_BACK_MS)
-        found = [
-            kept.record
-            for kept in self._file.records(start, Instant(self._file.last_start() + SLOT_MS), point)
-            if kept.record.meter_epoch == epoch
-        ]
-        return [found[0], found[-1]] if found else []
 
     def _post(self, asked: Asked, kind: str, body: Mapping[str, Json]) -> None:
         outcome = self._journal.write(Post(asked.id, asked.now, kind, (), body))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from controller.commands import CommandResult
@@ -64,6 +64,9 @@ class Till:
         """Carries out one request, whole or not at all."""
         if not is_entry_id(asked.id):
             return CommandResult(asked.id, False, "bad-id", "a request carries a UUIDv7 made by its sender")
+        known = self._journal.store.by_id(asked.id)
+        if known is not None:  # asked before: decided as of then, so that a repeat is the very same entry
+            asked = replace(asked, now=known.sealed().entry.at)
         if self._keys is not None and (refused := self._keys.revoked_of(asked, request)) is not None:
             return refused
         match request.get("do"):

@@ -204,6 +204,19 @@ class LedgerFile:
         except Unreadable:
             return None
 
+    def of_meter(self, point: str, epoch: int, since: Instant, *, last: bool) -> IntervalRecord | None:
+        """Returns the first or the last record of one meter of a usage point that starts from `since` on."""
+        order = "DESC" if last else "ASC"
+        sql = (
+            f"SELECT {RECORD_COLUMNS} {RECORD_FROM} WHERE start_ms >= ? AND point = ? AND epoch = ?"
+            f" ORDER BY start_ms {order}, page {order} LIMIT 1"
+        )
+        rows = self._db.execute(sql, (since, self._points.get(point, -1), epoch)).fetchall()
+        try:
+            return opened_kept(kept_of(rows[0]), self.vault).record if rows else None
+        except Unreadable:
+            return None
+
     def first_starts(self) -> dict[str, Instant]:
         """Returns the first slot ever recorded of each usage point."""
         # One short probe per point: a record of page 1 is within the first rows of that point.
