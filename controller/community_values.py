@@ -103,6 +103,7 @@ class ReceiptLine:
     amount: str
     method: str
     ref: str
+    cancelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ def money_page(book: CashBook, now: Instant, labels: Mapping[str, str], devices:
         proposals=tuple(_proposal(one) for one in proposals[:PROPOSALS_SHOWN]),
         members=tuple(
             replace(_member(member, book, late.get(member), labels), id=member, devices=tuple(devices.get(member, ())))
-            for member in book.members
+            for member in book.accounts()
         ),
         receipts=tuple(_receipt(one, book, labels) for one in reversed(book.receipts[-RECEIPTS_SHOWN:])),
         receipts_all=len(book.receipts),
@@ -127,7 +127,7 @@ def holdable(site: Site) -> Devices:
 
 def _receipt(one: Receipt, book: CashBook, labels: Mapping[str, str]) -> ReceiptLine:
     label, amount = labels.get(one.member, one.member), money_text(one.amount, book)
-    return ReceiptLine(one.number, one.at, label, amount, one.method, one.ref)
+    return ReceiptLine(one.number, one.at, label, amount, one.method, one.ref, one.cancelled)
 
 
 def _left(rest: int, amount: int, book: CashBook) -> str:

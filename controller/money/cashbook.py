@@ -201,6 +201,10 @@ class CashBook:
         """Returns what a member owes [minor units]; negative is prepaid credit."""
         return self.balances.get(owes_account(member), 0)
 
+    def accounts(self) -> list[str]:
+        """Returns the members, then those who have left and with whom the community is not even."""
+        return [*self.members, *(name for name in self.owes if name not in self.members and self.owed(name))]
+
     def has_lifeline(self, member: str) -> bool:
         """Returns whether the ledger keeps a member's accounts open whatever it owes."""
         return owes_account(member) in self.lifelines

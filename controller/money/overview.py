@@ -37,7 +37,7 @@ def overview(book: CashBook) -> dict[str, Json]:
             {"member": one.member, "device": one.device, "amount": money(one.amount), "rest": money(one.rest)}
             for one in book.loans.values()
         ],
-        "members": [{"member": one, "owes": money(book.owed(one))} for one in book.members],
+        "members": [{"member": one, "owes": money(book.owed(one))} for one in book.accounts()],
         "receipts": len(book.receipts),
         "closed": [{"until": until, "by": list(by)} for until, by in book.closed],
     }  # fmt: skip
@@ -58,8 +58,11 @@ def overview_text(book: CashBook) -> str:
         left = f"{money_text(loan.rest, book)} of {money_text(loan.amount, book)} left"
         lines.append(f"  {loan.member:<14} {loan.device}: {left}, {len(loan.schedule())} instalments")
     lines += ["members"]
-    lines += [f"  {owes_text(member, book.owed(member), book)}" for member in book.members]
-    lines.append(f"{len(book.receipts)} receipts")
+    for member in book.accounts():
+        gone = "" if member in book.members else " (has left)"
+        lines.append(f"  {owes_text(member, book.owed(member), book)}{gone}")
+    cancelled = sum(one.cancelled for one in book.receipts)
+    lines.append(f"{len(book.receipts)} receipts" + (f", {cancelled} of them cancelled" if cancelled else ""))
     lines += [f"closed until {_day(book, until)} by {by[0]} and {by[1]}" for until, by in book.closed]
     if book.closing is not None:
         lines.append(f"{book.closing[2]} asks to close until {_day(book, book.closing[1])}: a second person must agree")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from controller.community_view import money_page
 from controller.ledger.canonical import Json
 from controller.ledger.entries import Entry, EntryState, Posting, derived_id
 from controller.ledger.orders import Post
 from controller.money.arrears import arrears
 from controller.money.cashbook import Bill, CashBook, Loan
 from controller.money.closing import period_bounds
-from controller.money.desk import parse_money
+from controller.money.desk import owes_text, parse_money
 from controller.money.due import due
+from controller.money.overview import overview, overview_text
 from controller.money.statement import quantities, statement
 from devices.clock import DAY_MS, HOUR_MS, Instant
 from tests.controller.money.test_desk import MONEY, NOW, START, data_dir, desk, template
@@ -147,6 +149,21 @@ def test_one_reference_is_one_payment_however_it_is_written_and_whoever_it_is_fr
     assert desk.ask("income", amount="9", method="bank", purpose="gift", ref="g 1")[0] == "duplicate-ref"
     assert desk.ask("pay", member="home-02", amount="9", method="bank", ref="G1")[0] == "duplicate-ref"
     assert desk.sound()
+
+
+def test_who_has_left_and_owes_is_not_forgotten_and_a_cancelled_receipt_shows(desk):
+    desk.ask("pay", member="home-02", amount="5", method="cash")
+    desk.ask("cancel", receipt=1, reason="wrong member")
+    assert desk.book.owed("home-02") > 0
+    del desk.book.members["home-02"]  # as after a member.leave
+    page = money_page(desk.book, Instant(NOW + 90 * DAY_MS), {})
+    (row,) = [one for one in page.members if one.id == "home-02"]
+    assert (row.overdue != "", row.step) == (True, "talk"), "no limit: it has no supply here any more"
+    assert [one.cancelled for one in page.receipts] == [True]
+    text = overview_text(desk.book)
+    assert f"{owes_text('home-02', desk.book.owed('home-02'), desk.book)} (has left)" in text
+    assert "1 receipts, 1 of them cancelled" in text
+    assert [one["member"] for one in overview(desk.book)["members"]][-1] == "home-02"  # type: ignore[index]
 
 
 @pytest.mark.parametrize("text", ["1e3", "1_000", "20,50", "٢٠", "nan", "inf", "", "0x10", "9" * 40])
