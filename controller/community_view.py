@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -80,7 +81,7 @@ def _changes(charter: Charter, vote: Vote) -> tuple[tuple[str, str, str], ...]:
 
 def money_page(book: CashBook, now: Instant, labels: Mapping[str, str], devices: Devices = NO_DEVICES) -> MoneyPage:
     """Returns the treasurer's page; `labels` are the members' names as people know them."""
-    late = {one.member: one for one in arrears(book, now)}
+    labels, late = _told_apart(labels), {one.member: one for one in arrears(book, now)}
     proposals = sorted(book.proposals, key=lambda one: (one.state != "open", -one.number))
     return MoneyPage(
         at=now,
@@ -105,6 +106,12 @@ def money_page(book: CashBook, now: Instant, labels: Mapping[str, str], devices:
         closing=_closing(book),
         officers={one.name: one.role for one in book.rules.officers},
     )
+
+
+def _told_apart(labels: Mapping[str, str]) -> Mapping[str, str]:
+    """Returns the names of members, with the id where two have the same: money must not go to the wrong one."""
+    count = Counter(labels.values())
+    return {member: label if count[label] == 1 else f"{label} ({member})" for member, label in labels.items()}
 
 
 def holdable(site: Site) -> Devices:

@@ -179,7 +179,7 @@ def arrears(moment: str, data_dir: Path | None, as_json: bool) -> None:
         raise Refusal(str(error), ExitCode.USAGE) from error
     found = overdue(book, now)
     if as_json:
-        click.echo(json.dumps({"schema": 1, "arrears": [_fields(one) for one in found]}, indent=2))
+        click.echo(json.dumps({"schema": 1, "arrears": [_fields(one, book) for one in found]}, indent=2))
         return
     for one in found:
         click.echo(_words(one, book))
@@ -224,10 +224,13 @@ def _sign(number: int, key: Path, passphrase: str, data_dir: Path | None) -> str
         raise Refusal(str(error), ExitCode.CONFIG) from error
 
 
-def _fields(one: Arrears) -> dict[str, object]:
+def _fields(one: Arrears, book: CashBook) -> dict[str, object]:
+    from decimal import Decimal
+
     step = one.step
     return {
-        "member": one.member, "amount": str(one.amount), "due": one.due, "days": one.days,
+        "member": one.member, "amount": str(Decimal(one.amount).scaleb(-book.minor_digits)),
+        "due": one.due, "days": one.days,
         "step": None if step is None else step.step,
         "keep_percent": None if step is None else step.keep_percent,
         "lifeline": "untouched", "lifeline_wh": one.lifeline[0], "lifeline_ml": one.lifeline[1],

@@ -88,10 +88,11 @@ def kept(one: Arrears) -> dict[str, Json]:
 
 
 def arrears(book: CashBook, now: Instant) -> list[Arrears]:
-    """Returns every member whose due date has passed, the longest first."""
+    """Returns every member whose due date has passed by an instant, the longest first; what came later is not seen."""
     found: list[Arrears] = []
-    for member, moves in book.owes.items():
-        if book.owed(member) <= 0 or book.members.get(member) == "community":
+    for member, every in book.owes.items():
+        moves = [move for move in every if move.at <= now]
+        if sum(move.amount for move in moves) <= 0 or book.members.get(member) == "community":
             continue  # the community owes itself nothing that a reminder would bring in
         late = [(at, left) for at, left in open_charges(moves) if at + book.rules.due_days * DAY_MS <= now]
         if late:

@@ -173,9 +173,9 @@ class CashBook:
         default_factory=list[tuple[Instant, int, int]]
     )  # (valid from, Wh, mL) of each charter: what a home has a day whatever it owes
     rules: MoneyRules = field(default_factory=MoneyRules)
-    charters: list[tuple[Instant, str, Mapping[str, int]]] = field(
-        default_factory=list[tuple[Instant, str, Mapping[str, int]]]
-    )  # (valid from, entry, prices of services) of what members voted for
+    charters: list[tuple[Instant, Instant | None, str, Mapping[str, int]]] = field(
+        default_factory=list[tuple[Instant, Instant | None, str, Mapping[str, int]]]
+    )  # (valid from, its own end, entry, prices of services) of what members voted for
     receipts: list[Receipt] = field(default_factory=list[Receipt])
     refs: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])  # (method, ref_key) -> receipt
     incomes: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])  # (method, ref_key) -> what
@@ -261,11 +261,11 @@ class CashBook:
 
     def service(self, name: str, now: Instant) -> tuple[str, int] | None:
         """Returns (charter entry, price in micro-units) of a service by the charter in force; None without one."""
-        valid = [row for row in self.charters if row[0] <= now]
+        valid = [row for row in self.charters if row[0] <= now and (row[1] is None or now < row[1])]
         if not valid:
             return None
         latest = max(row[0] for row in valid)
-        _, charter, prices = [row for row in valid if row[0] == latest][-1]
+        _, _, charter, prices = [row for row in valid if row[0] == latest][-1]
         return (charter, prices[name]) if name in prices else None
 
     def _charter(self, identity: str, body: Mapping[str, Json]) -> None:
@@ -277,7 +277,9 @@ class CashBook:
                 for row in (rows if isinstance(rows, list) else ())
                 if isinstance(row, Mapping)
             }
-            self.charters.append((Instant(int(str(charter["valid_from"]))), identity, prices))
+            end = clauses.get("valid_to")
+            until = Instant(end) if isinstance(end, int) else None
+            self.charters.append((Instant(int(str(charter["valid_from"]))), until, identity, prices))
         if isinstance(charter, Mapping):
             self.currency, self.timezone = str(charter["currency"]), str(charter["timezone"])
             self.minor_digits = int(str(charter["minor_digits"]))

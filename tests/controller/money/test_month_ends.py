@@ -166,6 +166,33 @@ def test_who_has_left_and_owes_is_not_forgotten_and_a_cancelled_receipt_shows(de
     assert [one["member"] for one in overview(desk.book)["members"]][-1] == "home-02"  # type: ignore[index]
 
 
+def test_two_members_with_one_name_are_told_apart(desk):
+    desk.ask("pay", member="home-02", amount="5", method="cash")
+    page = money_page(desk.book, NOW, {"home-01": "Maria", "home-02": "Maria", "community": "Cooperative"})
+    assert [one.label for one in page.members] == ["Maria (home-01)", "Maria (home-02)", "Cooperative"]
+    assert page.receipts[0].label == "Maria (home-02)"
+
+
+def test_arrears_as_of_a_day_do_not_see_what_came_later(desk):
+    late = Instant(NOW + 20 * DAY_MS)
+    desk.now = Instant(NOW + 30 * DAY_MS)
+    before = [(one.member, one.amount) for one in arrears(desk.book, late)]
+    assert [member for member, _ in before] == ["home-02"]
+    desk.ask("pay", member="home-02", amount="500", method="cash")
+    assert [(one.member, one.amount) for one in arrears(desk.book, late)] == before
+    assert arrears(desk.book, desk.now) == []
+
+
+def test_a_charter_that_has_ended_prices_no_service():
+    book = CashBook()
+    book.charters = [
+        (Instant(0), None, "first", {"work-credit": 1}),
+        (Instant(100), Instant(200), "trial", {"work-credit": 2}),
+    ]
+    found = [book.service("work-credit", Instant(at)) for at in (50, 150, 200)]
+    assert found == [("first", 1), ("trial", 2), ("first", 1)]
+
+
 @pytest.mark.parametrize("text", ["1e3", "1_000", "20,50", "٢٠", "nan", "inf", "", "0x10", "9" * 40])
 def test_what_only_a_program_takes_for_a_number_is_no_amount(text: str):
     with pytest.raises(ValueError, match=r"amount|too large"):
