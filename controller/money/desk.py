@@ -343,7 +343,8 @@ def _withdraw(book: CashBook, state: LedgerState, asked: Asked, request: Request
     )
     if by != proposal.body.get("by") and book.rules.officer(by) is None:
         raise _Refusal("not-approver", f"only {proposal.body.get('by')} or an officer may withdraw it")
-    void = VoidPending(asked.id, asked.now, proposal.id, f"{by}: {reason}")
+    who = by if by == asked.by else f"{by} (asked by {asked.by})"  # a name given, and who was signed in
+    void = VoidPending(asked.id, asked.now, proposal.id, f"{who}: {reason}")
     return Decision((void,), f"proposal {proposal.number} is withdrawn")
 
 
