@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from controller.community_view import money_page
@@ -11,13 +13,16 @@ from controller.ledger.orders import Post
 from controller.money.arrears import arrears
 from controller.money.cashbook import Bill, CashBook, Loan
 from controller.money.closing import period_bounds
-from controller.money.desk import owes_text, parse_money
+from controller.money.desk import Asked, owes_text, parse_money
 from controller.money.due import due
 from controller.money.overview import overview, overview_text
 from controller.money.statement import quantities, statement
+from controller.shell.books import Books
+from controller.shell.fairness_report import quarters
 from devices.clock import DAY_MS, HOUR_MS, Instant
 from tests.controller.money.test_desk import MONEY, NOW, START, data_dir, desk, template
-from tests.ledger_village import Village, local_midnight
+from tests.controller.shell.test_books import live
+from tests.ledger_village import Village, local_midnight, rules
 
 __all__ = ["data_dir", "desk", "template"]  # fixtures
 LENT = Instant(35 * DAY_MS)
@@ -191,6 +196,22 @@ def test_a_charter_that_has_ended_prices_no_service():
     ]
     found = [book.service("work-credit", Instant(at)) for at in (50, 150, 200)]
     assert found == [("first", 1), ("trial", 2), ("first", 1)]
+
+
+def test_a_last_bill_that_ends_in_the_next_quarter_counts_where_its_member_was(tmp_path):
+    start, end = local_midnight("2026-06-29"), local_midnight("2026-07-06")
+    village = Village(start, homes=2)
+    books = Books.open(tmp_path / "ledger.db", replace(rules(2, key=None, bill_period="week"), money=MONEY))
+    live(books, village.until(Instant(start + DAY_MS // 2)))
+    registers = {point: [2_000, 600] for point in ("home-02", "home-02.water")}
+    leave: dict[str, object] = {"do": "member-leave", "member": "home-02", "on": "2026-06-30", "registers": registers}
+    asked = Asked(derived_id(start, "leave"), "root", Instant(start + DAY_MS // 2))
+    assert books.till.ask(asked, leave).code == "ok"
+    live(books, village.until(end), Instant(end + 12 * HOUR_MS))
+    (last,) = [one for one in books.reader().of_kind("bill", 20) if one.member == "home-02"]
+    assert last.body["final"] is True
+    books.close(Instant(end + 12 * HOUR_MS))
+    assert [one["quarter"] for one in quarters(tmp_path / "ledger.db")] == ["2026-Q2", "2026-Q3"]
 
 
 @pytest.mark.parametrize("text", ["1e3", "1_000", "20,50", "٢٠", "nan", "inf", "", "0x10", "9" * 40])

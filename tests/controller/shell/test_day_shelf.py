@@ -112,3 +112,22 @@ def test_another_key_is_refused_until_an_operator_drops_the_pin(shelf: DayShelf)
     assert not shelf.revoke("gw-1")
     assert shelf.pin("gw-1", OTHER.public.text().upper(), T0)
     assert shelf.accept("gw-1", text(key=OTHER)) == ""
+
+
+def test_only_so_many_refused_days_are_kept_and_a_good_one_makes_room(shelf: DayShelf, monkeypatch: pytest.MonkeyPatch):
+    def kept() -> list[tuple[object, ...]]:
+        return shelf._db.execute("SELECT page FROM refused_days ORDER BY page").fetchall()
+
+    def day(page: int, key: SigningKey = KEY) -> bytes:
+        return sign_day("gw-1", page, [record(page)], key)
+
+    monkeypatch.setattr("controller.shell.day_shelf.REFUSED_MAX", 2)
+    for page in (1, 1, 2, 3):
+        assert shelf.accept("gw-1", day(page, OTHER)) != ""
+    assert kept() == [(1,), (2,)], "one that comes again is kept once"
+    assert shelf.accept("gw-1", day(1)) == ""
+    assert shelf.accept("gw-1", day(3, OTHER)) != ""
+    assert kept() == [(2,), (3,)]
+    again = DayShelf(shelf._file)
+    assert again.accept("gw-1", day(4, OTHER)) != ""
+    assert kept() == [(2,), (3,)], "counted after a restart, too"
