@@ -170,7 +170,7 @@ def _line(number: int, fields: Mapping[str, str], amount: str, book: CashBook) -
         problems.append(f"date {fields['date']!r} is none: 2026-06-30 or 30.06.2026")
     if not fields["ref"]:
         problems.append("reference is empty: without it the line could be booked twice")
-    members = _members(fields["member"], tuple(book.members))
+    members = _members(fields["member"], book.accounts())
     if len(members) != 1:
         problems.append(f"{fields['member']!r} names {'no member' if not members else ' and '.join(members)}")
     if problems:

@@ -302,7 +302,8 @@ class CashBook:
 
     def _bill(self, entry: Entry) -> None:
         if entry.state is EntryState.REVERSAL:
-            self.billed.pop(entry.refers).stands = False
+            if (undone := self.billed.pop(entry.refers, None)) is not None:
+                undone.stands = False
             return
         bills, period = self.bills.setdefault(str(entry.body["member"]), {}), str(entry.body["period"])
         bill = self.billed[entry.id] = bills.setdefault(period, Bill(period, entry.at))

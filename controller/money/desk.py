@@ -252,6 +252,8 @@ def _promised(book: CashBook, member: str) -> int:
 def _loan(book: CashBook, _: LedgerState, asked: Asked, request: Request) -> Decision:
     member, amount, device = _member(book, request), _amount(book, request), _needed(request, "device")
     bills = request.get("bills")
+    if member not in book.members:
+        raise _Refusal("unknown-member", f"{member} has left: it gets no further bills to pay a loan back with")
     if not isinstance(bills, int) or not 1 <= bills <= min(BILLS_MAX, amount):
         raise _Refusal("bad-bills", f"a loan is paid back with 1 to {min(BILLS_MAX, amount)} bills, not {bills!r}")
     body: dict[str, Json] = {"member": member, "device": device, "bills": bills}

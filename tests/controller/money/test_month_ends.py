@@ -9,9 +9,10 @@ import pytest
 from controller.community_view import money_page
 from controller.ledger.canonical import Json
 from controller.ledger.entries import Entry, EntryState, Posting, derived_id
-from controller.ledger.orders import Post
+from controller.ledger.orders import Post, Rejection, RejectionCode, Reserve
 from controller.money.arrears import arrears
-from controller.money.cashbook import Bill, CashBook, Loan
+from controller.money.bank_csv import FIELDS, read_bank
+from controller.money.cashbook import Bill, CashBook, Loan, transfer
 from controller.money.closing import period_bounds
 from controller.money.desk import Asked, owes_text, parse_money
 from controller.money.due import due
@@ -161,6 +162,10 @@ def test_who_has_left_and_owes_is_not_forgotten_and_a_cancelled_receipt_shows(de
     desk.ask("cancel", receipt=1, reason="wrong member")
     assert desk.book.owed("home-02") > 0
     del desk.book.members["home-02"]  # as after a member.leave
+    text = "date,amount,ref,member\n2026-07-01,5,R9,from home-02\n"
+    (line,) = read_bank(text, {one: one for one in FIELDS}, desk.book, ".").lines
+    assert line.member == "home-02", "who has left still pays"
+    assert desk.ask("loan", member="home-02", amount="12", device="lamp", bills=3)[0] == "unknown-member"
     page = money_page(desk.book, Instant(NOW + 90 * DAY_MS), {})
     (row,) = [one for one in page.members if one.id == "home-02"]
     assert (row.overdue != "", row.step) == (True, "talk"), "no limit: it has no supply here any more"
@@ -169,6 +174,24 @@ def test_who_has_left_and_owes_is_not_forgotten_and_a_cancelled_receipt_shows(de
     assert f"{owes_text('home-02', desk.book.owed('home-02'), desk.book)} (has left)" in text
     assert "1 receipts, 1 of them cancelled" in text
     assert [one["member"] for one in overview(desk.book)["members"]][-1] == "home-02"  # type: ignore[index]
+
+
+def test_a_budget_is_not_overspent_by_a_cent_whoever_writes_it(desk):
+    desk.ask("income", amount="99", method="bank", purpose="start")
+    desk.ask("budget", budget="pump", amount="30", purpose="parts")
+    for who in ("ana", "cy"):
+        desk.ask("approve", proposal=1, as_=who)
+    spend = {"budget": "pump", "to": "P", "method": "bank", "purpose": "seal"}
+    assert desk.ask("spend", amount="30.01", **spend)[0] == "above-limit"
+    assert desk.ask("spend", amount="20", **spend)[0] == "ok"
+    assert desk.ask("spend", amount="10.01", **spend)[0] == "above-limit", "what is proposed is held back"
+    postings = transfer("money:EUR", "budget:pump", "till:bank", 1_001)
+    until = Instant(NOW + DAY_MS)
+    outcome = desk.write(Reserve(derived_id(NOW, "by hand"), NOW, "treasury.spend", postings, {}, until))
+    assert isinstance(outcome, Rejection)
+    assert outcome.code is RejectionCode.ABOVE_LIMIT
+    assert desk.ask("spend", amount="10", **spend)[0] == "ok"
+    assert desk.sound()
 
 
 def test_two_members_with_one_name_are_told_apart(desk):
