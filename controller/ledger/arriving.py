@@ -87,10 +87,9 @@ def _posted(entry: Entry) -> Command:
             account, floor, ceiling = (
                 _text(body.get("account"), "account"), _limit(body.get("floor")), _limit(body.get("ceiling")),
             )  # fmt: skip
-            lifeline = body.get("lifeline") is True
             if kind == ACCOUNT_OPENED:
-                return OpenAccount(id, at, account, floor, ceiling, lifeline)
-            return SetLimits(id, at, account, floor, ceiling, _text(body.get("reason"), "reason"), lifeline)
+                return OpenAccount(id, at, account, floor, ceiling, body.get("lifeline") is True)
+            return SetLimits(id, at, account, floor, ceiling, _text(body.get("reason"), "reason"))
         case kind if kind == APPROVAL:
             of, leaf, by = (_text(body.get(key), key) for key in ("proposal", "leaf", "by"))
             return Approve(id, at, of, leaf, by, _text(body.get("signature", ""), "signature"))

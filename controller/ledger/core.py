@@ -110,7 +110,10 @@ def _entry(state: LedgerState, command: Command) -> Entry | Rejection:
         case Post():
             return Entry(command.id, command.at, command.kind, EntryState.POSTED, command.postings, command.body)
         case OpenAccount():
-            return Entry(command.id, command.at, ACCOUNT_OPENED, EntryState.POSTED, (), _limits(command))
+            body = _limits(command)
+            if command.lifeline:
+                body["lifeline"] = True
+            return Entry(command.id, command.at, ACCOUNT_OPENED, EntryState.POSTED, (), body)
         case SetLimits():
             body = _limits(command) | {"reason": command.reason}
             return Entry(command.id, command.at, ACCOUNT_LIMITS, EntryState.POSTED, (), body)
@@ -143,8 +146,6 @@ def _limits(command: OpenAccount | SetLimits) -> dict[str, Json]:
     for name, limit in (("floor", command.floor), ("ceiling", command.ceiling)):
         if limit is not None:
             body[name] = str(limit)
-    if command.lifeline:
-        body["lifeline"] = True
     return body
 
 

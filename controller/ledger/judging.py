@@ -100,18 +100,17 @@ def _judge_limits(state: LedgerState, command: SetLimits) -> Rejection | None:
     account = state.accounts.get(command.account)
     if account is None:
         return Rejection(RejectionCode.UNKNOWN_ACCOUNT, f"no account {command.account!r}; open it first")
-    if account.lifeline and account.floor is not None and (command.floor is None or command.floor < account.floor):
-        return Rejection(
-            RejectionCode.LIFELINE,
-            f"{command.account} is a lifeline: its floor of {account.floor} may rise, but not be lowered",
-        )
-    if account.lifeline and command.ceiling is not None and (
-        account.ceiling is None or command.ceiling < account.ceiling
-    ):  # fmt: skip
-        return Rejection(
-            RejectionCode.LIFELINE,
-            f"{command.account} is a lifeline: it is never cut off, a ceiling of {command.ceiling} would do so",
-        )
+    if account.lifeline or command.account in state.lifelines:
+        if account.floor is not None and (command.floor is None or command.floor < account.floor):
+            return Rejection(
+                RejectionCode.LIFELINE,
+                f"{command.account} is a lifeline: its floor of {account.floor} may rise, but not be lowered",
+            )
+        if command.ceiling is not None and (account.ceiling is None or command.ceiling < account.ceiling):
+            return Rejection(
+                RejectionCode.LIFELINE,
+                f"{command.account} is a lifeline: it is never cut off, a ceiling of {command.ceiling} would do so",
+            )
     return _judge_range(command)
 
 

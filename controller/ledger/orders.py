@@ -18,6 +18,8 @@ APPROVAL = "approval"
 PERIOD_CLOSING = "period.closing"
 PERIOD_CLOSE = "period.close"
 """Closing takes two people: the first asks (`period.closing`), the second agrees (`period.close`), and it is sealed."""
+CHARTER = "charter"
+"""Published rules: whoever they give a lifeline is never cut off again (`state.lifelines_in`)."""
 RULED_KINDS = frozenset((ACCOUNT_OPENED, ACCOUNT_LIMITS, APPROVAL, PERIOD_CLOSING, PERIOD_CLOSE))
 """Kinds that this module gives a meaning; a plain `Post` may not write them."""
 
@@ -88,7 +90,7 @@ class OpenAccount:
     """Open an account. Limits hold per asset; None means no limit.
 
     A `lifeline` account is one without which its holder could not live: no later command lowers its floor (what it
-    keeps) or its ceiling (what it may take), and the mark is for good.
+    keeps) or its ceiling (what it may take). A charter makes lifelines too: `state.lifelines_in`.
     """
 
     id: str
@@ -101,7 +103,7 @@ class OpenAccount:
 
 @dataclass(frozen=True, slots=True)
 class SetLimits:
-    """Give an account other limits; what it holds already may lie outside of them. `lifeline` can only be added."""
+    """Give an account other limits; what it holds already may lie outside of them."""
 
     id: str
     at: Instant
@@ -109,7 +111,6 @@ class SetLimits:
     floor: int | None
     ceiling: int | None
     reason: str
-    lifeline: bool = False
 
 
 @dataclass(frozen=True, slots=True)

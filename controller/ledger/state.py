@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from controller.ledger import orders
@@ -50,6 +51,7 @@ class LedgerState:
     settled: dict[str, Entry] = field(default_factory=dict[str, Entry])  # what was pending: repeats get their answer
     reversed: set[str] = field(default_factory=set[str])
     approvals: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])  # pending -> name -> role
+    lifelines: set[str] = field(default_factory=set[str])  # accounts that a charter has made lifelines
     closings: dict[str, Closing] = field(default_factory=dict[str, Closing])  # asked for, not agreed yet
     sealed_until: Instant = START  # nothing that moves amounts is booked before this any more
 
@@ -68,7 +70,7 @@ def absorb(state: LedgerState, sealed: SealedEntry) -> None:
     match entry.state:
         case EntryState.POSTED:
             _move(state, entry.postings, 1, 0)
-            if entry.kind in RULED_KINDS:
+            if entry.kind in RULED_KINDS or entry.kind == orders.CHARTER:
                 absorb_rule(state, entry)
         case EntryState.PENDING:
             state.pending[entry.id] = entry
@@ -95,8 +97,10 @@ def absorb_rule(state: LedgerState, entry: Entry) -> None:
             state.accounts[str(body["account"])] = Account(floor, ceiling, body.get("lifeline") is True)
         case orders.ACCOUNT_LIMITS:
             name = str(body["account"])
-            lifeline = state.accounts[name].lifeline or body.get("lifeline") is True
+            lifeline = state.accounts[name].lifeline
             state.accounts[name] = Account(_limit(body.get("floor")), _limit(body.get("ceiling")), lifeline)
+        case orders.CHARTER:
+            state.lifelines |= lifelines_in(body)
         case orders.APPROVAL:
             of = str(body["proposal"])
             if of in state.pending:
@@ -107,6 +111,22 @@ def absorb_rule(state: LedgerState, entry: Entry) -> None:
         case _:  # period.close
             state.sealed_until = Instant(max(state.sealed_until, int(str(body["until"]))))
             state.closings = {key: one for key, one in state.closings.items() if one.until > state.sealed_until}
+
+
+def lifelines_in(body: Mapping[str, Json]) -> set[str]:
+    """Returns the accounts that a charter's entry makes lifelines: what whoever has one, and clinics, take and owe.
+
+    They take whatever they owe (no credit that runs out stops a supply), and owe whatever they take. No later charter
+    takes it back: a vote decides what a lifeline holds and costs, not that its owner is supplied and billed.
+    """
+    rows = body.get("members")
+    members = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
+    return {
+        f"member:{row.get('id')}:{what}"
+        for row in members
+        if row.get("role") == "clinic" or (row.get("lifeline") is True and row.get("role") != "community")
+        for what in ("used", "owes")
+    }
 
 
 def _move(state: LedgerState, postings: tuple[Posting, ...], posted: int, pending: int) -> None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from controller.ledger.canonical import Json
 from controller.ledger.entries import MOVING, Entry, EntryState, Posting
-from controller.ledger.orders import ACCOUNT_LIMITS, ACCOUNT_OPENED, APPROVAL, PERIOD_CLOSE, PERIOD_CLOSING
+from controller.ledger.orders import APPROVAL, PERIOD_CLOSE, PERIOD_CLOSING
+from controller.ledger.state import lifelines_in
 from controller.money.rules import MONEY_RULES, MoneyRules, parse_rules
 from controller.settlement.accounts import TREASURY, owes_account
 from controller.settlement.published import CHARTER, CHARTER_TABLE
@@ -252,8 +253,6 @@ class CashBook:
                 self.site = str(entry.body.get("site"))
             case kind if kind == CHARTER:
                 self._charter(entry.id, entry.body)
-            case kind if kind in (ACCOUNT_OPENED, ACCOUNT_LIMITS) and entry.body.get("lifeline") is True:
-                self.lifelines.add(str(entry.body["account"]))
             case kind if kind == MONEY_RULES:
                 self.rules = parse_rules(entry.body)
             case _:
@@ -270,6 +269,7 @@ class CashBook:
 
     def _charter(self, identity: str, body: Mapping[str, Json]) -> None:
         charter, members = body.get("charter"), body.get("members")
+        self.lifelines |= lifelines_in(body)
         if isinstance(charter, Mapping) and isinstance(clauses := charter.get("clauses"), Mapping):
             rows = clauses.get("service")
             prices = {

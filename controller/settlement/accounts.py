@@ -57,19 +57,6 @@ def member_accounts(members: Iterable[Member]) -> tuple[str, ...]:
     )
 
 
-def lifeline_accounts(members: Iterable[Member]) -> tuple[str, ...]:
-    """Returns the accounts that nobody may cut off: what those with a lifeline, and every clinic, take and owe.
-
-    They take whatever they owe (no credit that runs out stops a supply), and owe whatever they take.
-    """
-    return tuple(
-        name
-        for member in members
-        if member.role == "clinic" or (member.lifeline and member.role != "community")
-        for name in (used_account(member.id), owes_account(member.id))
-    )
-
-
 def day_postings(member: str, day: MemberDay) -> tuple[Posting, ...]:
     """Returns a member's day: energy against the two pools, water against the supply."""
     return _nonzero(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from controller.ledger.canonical import Json
 from controller.ledger.entries import Entry
+from controller.ledger.orders import CHARTER
 from controller.settlement.charter import (
     Charter,
     CharterBroken,
@@ -19,7 +20,6 @@ from controller.settlement.runs import Rules
 from controller.settlement.tariff import Calendar, LocalDay, TariffTable
 from devices.clock import Instant
 
-CHARTER = "charter"
 CHARTER_TABLE = "charter.table"
 VOTE = "vote"
 """In the body of a `charter` entry: the vote that passed it; the site file's charters have none."""

@@ -28,6 +28,7 @@ from controller.ledger.log_keys import LOG_KEY, handover
 from controller.ledger.log_policy import LOG_POLICY, handed_over, policy_body, second_key, sign_head, without_own
 from controller.ledger.merkle import Frontier, leaf_hash
 from controller.ledger.note import Checkpoint, Signer, sign
+from controller.ledger.orders import CHARTER
 from controller.settlement.runs import BILL, SETTLE_DAY
 from controller.store.ledger_file import LedgerFile
 from controller.store.ledger_port import LedgerStore
@@ -189,7 +190,7 @@ class LogWriter:
                     state.settled[entry.refers] = state.pending.pop(entry.refers)
                 case EntryState.POSTED:
                     pass
-        for kind in (ACCOUNT_OPENED, ACCOUNT_LIMITS, APPROVAL, PERIOD_CLOSING, PERIOD_CLOSE):
+        for kind in (ACCOUNT_OPENED, CHARTER, ACCOUNT_LIMITS, APPROVAL, PERIOD_CLOSING, PERIOD_CLOSE):
             for row in self.store.of_kind(kind):
                 if row.state == EntryState.POSTED:
                     absorb_rule(state, row.sealed().entry)

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from controller.charter_file import published as published_charter
 from controller.ledger.canonical import Json
-from controller.ledger.core import OpenAccount, Post, SetLimits
+from controller.ledger.core import OpenAccount, Post
 from controller.ledger.cosign import Policy
 from controller.ledger.entries import SealedEntry, derived_id
 from controller.money.rules import MONEY_RULES, MoneyRules
 from controller.money.rules import rules_document as money_document
-from controller.settlement.accounts import (
-    COMMUNITY_ACCOUNTS,
-    ENERGY,
-    WATER,
-    lifeline_accounts,
-    member_accounts,
-    money,
-)
+from controller.settlement.accounts import COMMUNITY_ACCOUNTS, ENERGY, WATER, member_accounts, money
 from controller.settlement.charter import Charter, Member
 from controller.settlement.published import CHARTER, CHARTER_TABLE, VOTE, Published, rules_document
 from controller.settlement.runs import Rules
@@ -71,13 +64,9 @@ class RuleBook:
         at = rules.charter.valid_from
         if not journal.size:
             self._genesis(at)
-        lifelines = frozenset(lifeline_accounts(rules.members))
         for account in (*COMMUNITY_ACCOUNTS, *member_accounts(rules.members)):
             if account not in journal.state.accounts:
-                identity = derived_id(at, rules.site_id, "account", account)
-                journal.must(OpenAccount(identity, at, account, lifeline=account in lifelines))
-        for standing in self.published.rules.values():  # of ledgers from before lifelines were marked
-            self._mark_lifelines(standing.members, at)
+                journal.must(OpenAccount(derived_id(at, rules.site_id, "account", account), at, account))
         self._charter_id = self._publish_charter(at)
         self._publish_money_rules(at)
         self._publish_voters(at)
@@ -265,13 +254,3 @@ class RuleBook:
         sealed = self._journal.must(command)
         if isinstance(sealed, SealedEntry):
             self.published.absorb(sealed.entry)
-            if command.kind == CHARTER:
-                self._mark_lifelines(self.published.rules[command.id].members, command.at)
-
-    def _mark_lifelines(self, members: Iterable[Member], at: Instant) -> None:
-        """Marks the accounts of everybody to whom a charter gives a lifeline; no later one takes the mark away."""
-        for name in lifeline_accounts(members):
-            account = self._journal.state.accounts.get(name)
-            if account is not None and not account.lifeline:
-                identity, reason = derived_id(at, self._rules.site_id, "lifeline", name), "a lifeline by the charter"
-                self._journal.must(SetLimits(identity, at, name, account.floor, None, reason, lifeline=True))

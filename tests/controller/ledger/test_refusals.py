@@ -102,6 +102,8 @@ def test_a_lifeline_is_not_cut(state):
 def test_accounts_open_once_and_kinds_with_rules_are_not_plain_posts(state):
     refused(state, OpenAccount(ident(1), AT, "a"), RejectionCode.ACCOUNT_EXISTS)
     refused(state, OpenAccount(ident(1), AT, "c", floor=2, ceiling=1), RejectionCode.BAD_AMOUNT)
+    for ceiling in (0, 10**12):
+        refused(state, SetLimits(ident(1), AT, "life", 6, ceiling, "has not paid"), RejectionCode.LIFELINE)
     refused(state, SetLimits(ident(1), AT, "nobody", 0, None, "x"), RejectionCode.UNKNOWN_ACCOUNT)
     for kind in ("account.open", "account.limits", "approval", "period.closing", "period.close"):
         refused(state, Post(ident(1), AT, kind, (), {"account": "a"}), RejectionCode.RESERVED_KIND)

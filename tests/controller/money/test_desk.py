@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -32,6 +33,7 @@ from controller.money.rules import (
     rules_document,
 )
 from controller.operators import give
+from controller.settlement.charter import Member
 from controller.shell.bookkeeper import Bookkeeper
 from controller.shell.books import Books
 from controller.shell.ledger_verify import verify
@@ -54,8 +56,6 @@ MONEY = MoneyRules(
 
 
 def village_rules():
-    from dataclasses import replace
-
     return replace(rules(2, key=None), money=MONEY)
 
 
@@ -339,21 +339,17 @@ def test_who_has_run_out_of_credit_is_settled_and_billed_as_before(data_dir):
     desk.books.close(desk.now)
 
 
-def test_an_older_ledger_is_given_its_lifelines_at_the_next_start(tmp_path, monkeypatch):
-    path = tmp_path / "ledger.db"
-    with monkeypatch.context() as patch:
-        for name in ("lifeline_accounts",):
-            patch.setattr(f"controller.shell.rulebook.{name}", lambda _: ())
-        Books.open(path, village_rules()).close(NOW)
-    books = Books.open(path, village_rules())
-    assert books.till.book().lifelines == {f"member:home-0{n}:{what}" for n in (1, 2) for what in ("used", "owes")}
-    size = books.size
+def test_who_has_a_lifeline_by_any_charter_keeps_it_and_a_clinic_has_one_too(tmp_path):
+    first = village_rules()
+    clinic = Member("clinic", "Clinic", (), (), lifeline=False, role="clinic")
+    first = replace(first, members=(*first.members, clinic))
+    Books.open(tmp_path / "ledger.db", first).close(NOW)
+    without = tuple(replace(one, lifeline=False) for one in first.members)
+    books = Books.open(tmp_path / "ledger.db", replace(first, members=without))
+    wanted = {f"member:{name}:{what}" for name in ("home-01", "home-02", "clinic") for what in ("used", "owes")}
+    assert books.till.book().lifelines == books.till._journal.state.lifelines == wanted
     books.close(NOW)
     assert verify(tmp_path).ok
-    again = Books.open(path, village_rules())
-    assert again.size == size, "once"
-    assert again.till.book().has_lifeline("home-01")
-    again.close(NOW)
 
 
 @pytest.mark.parametrize("step", [[30, "cut", 0], [30, "limit", -1], [30, "limit", 101]])
