@@ -1,4 +1,4 @@
-"""Entries that come as bytes, from a person's own device or another program: judged like any command, byte for byte."""
+"""Entries that come as bytes, out of a log or from another program: judged like any command, byte for byte."""
 
 from __future__ import annotations
 
@@ -41,13 +41,21 @@ def apply_document(state: LedgerState, data: bytes, find: Find) -> SealedEntry |
     """
     try:
         entry = unseal(data)
-        command = _command(entry, find)
     except UnknownVersion as error:
         return Rejection(RejectionCode.UNKNOWN_VERSION, f"cannot judge: {error}; a newer Atoll may know it")
     except IntegerTooLarge as error:
         return Rejection(RejectionCode.INTEGER_TOO_LARGE, str(error))
     except NotCanonical as error:
         return Rejection(RejectionCode.NOT_CANONICAL, f"{error}; the sender must write it in the one canonical form")
+    return apply_entry(state, entry, data, find)
+
+
+def apply_entry(state: LedgerState, entry: Entry, data: bytes, find: Find) -> SealedEntry | Duplicate | Rejection:
+    """Does the same for an entry that has been read from its bytes."""
+    try:
+        command = _command(entry, find)
+    except NotCanonical as error:
+        return Rejection(RejectionCode.NOT_CANONICAL, f"entry {entry.id}: {error}")
     if isinstance(command, Rejection):
         return command
     outcome = apply(state, command, entry.link)

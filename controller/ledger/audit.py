@@ -1,18 +1,24 @@
-"""Judging a log again from its bytes: hashes, order, balance, reversals, tree heads. Trusts no stored sum."""
+"""Judging a log again from its bytes: hashes, order, tree heads, and every entry by the rules that wrote it.
+
+Each entry is turned back into the command that it came from, and `core.apply` must give the same bytes again. Trusts
+no stored sum.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from controller.ledger.arriving import apply_entry
 from controller.ledger.canonical import NotCanonical
-from controller.ledger.core import APPROVAL, PERIOD_CLOSE, LedgerState, absorb, judge_accounts
-from controller.ledger.entries import MOVING, Entry, EntryState, Posting, SealedEntry, UnknownVersion, totals, unseal
+from controller.ledger.entries import MOVING, Entry, SealedEntry, UnknownVersion, unseal
 from controller.ledger.linked import Chain
 from controller.ledger.merkle import Frontier, leaf_hash
 from controller.ledger.note import Checkpoint, NoteError, Verifier, verify
-from controller.ledger.quorum import quorum_of, signed_by
-from controller.ledger.trial import Movement, trial_balance, trial_root
+from controller.ledger.orders import PERIOD_CLOSE, Duplicate, Rejection
+from controller.ledger.state import LedgerState, absorb
+from controller.ledger.trial import trial_balance, trial_root
+from devices.clock import Instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +42,7 @@ class LogAudit:
         self.roots: dict[int, bytes] = {}  # tree size -> root, for the sizes that were signed
         self._wanted = set(sizes)
         self._frontier = Frontier()
-        self._posted: dict[str, tuple[Posting, ...]] = {}
-        self._moved: list[Movement] = []
+        self._written: dict[str, SealedEntry] = {}  # without texts: what a reversal and a close look back at
         self._chain = Chain()
 
     @property
@@ -68,13 +73,11 @@ class LogAudit:
         except NotCanonical as error:
             self._find(where, str(error))
             return None
-        problem = self._chain.next(entry) or self._judge(entry)
+        problem = self._chain.next(entry) or self._judge(entry, document)
         if problem:
             self._find(where, f"{entry.kind} {entry.id}: {problem}")
         else:
-            self._posted[entry.id] = entry.postings
-            if entry.postings and entry.state in MOVING:
-                self._moved.append((entry.at, entry.postings))
+            self._written[entry.id] = SealedEntry(replace(entry, body={}), b"", computed)
             absorb(self.state, SealedEntry(entry, document, computed))
         return entry
 
@@ -116,66 +119,23 @@ class LogAudit:
             )
             self.findings.append(Finding("checkpoints", where, message))
 
-    def _judge(self, entry: Entry) -> str:
+    def _judge(self, entry: Entry, document: bytes) -> str:
         """Returns what is wrong with an entry in its place, or ''."""
-        if entry.id in self.state.leaves:
-            return "this id was used before"
-        for asset, total in totals(entry.postings).items():
-            if total:
-                return f"{asset} sums to {total}, not to 0"
-        for posting in entry.postings:
-            if posting.account not in self.state.accounts:
-                return f"account {posting.account!r} was never opened"
-        refused = judge_accounts(self.state, entry)
-        if refused is not None:
-            return f"{refused.code}: {refused.message}"
-        if entry.kind == APPROVAL:
-            return self._judge_approval(entry)
-        if entry.kind == PERIOD_CLOSE:
-            return self._judge_close(entry)
-        if entry.state in (EntryState.POSTED, EntryState.PENDING):
-            return "" if not entry.refers else f"refers to {entry.refers}"
-        return self._judge_reference(entry)
+        match apply_entry(self.state, entry, document, self._written.get):
+            case Rejection(code, message):
+                return f"{code}: {message}"
+            case Duplicate():
+                return "this id was used before"
+            case SealedEntry():
+                return self._judge_trial(entry) if entry.kind == PERIOD_CLOSE else ""
 
-    def _judge_approval(self, entry: Entry) -> str:
-        body = entry.body
-        of, by, leaf = str(body.get("proposal")), str(body.get("by")), str(body.get("leaf"))
-        pending = self.state.pending.get(of)
-        if pending is None or self.state.leaves[of].hex() != leaf:
-            return f"approves {of}, which is not pending with this content"
-        quorum = quorum_of(pending.body)
-        who = None if quorum is None else quorum.who.get(by)
-        if who is None or who.role != body.get("role"):
-            return f"{by} may not approve {of}"
-        signed = not who.key or signed_by(who.key, leaf, str(body.get("signature")))
-        return "" if signed else f"the signature of {by} is not by {who.key}"
-
-    def _judge_close(self, entry: Entry) -> str:
-        body = entry.body
-        asked = self.state.closings.get(str(body.get("asked")))
-        if asked is None or asked.by == body.get("by"):
-            return "closes a period without a second person"
-        root = trial_root(trial_balance(self._moved, asked.until))
-        same = asked.until == body.get("until") and body.get("trial") == asked.trial == root
-        return "" if same else f"its trial balance is not that of the entries before it ({root[:16]}…)"
-
-    def _judge_reference(self, entry: Entry) -> str:
-        target = self._posted.get(entry.refers)
-        if target is None:
-            return f"{entry.state} of {entry.refers}, which is not there"
-        if entry.state is EntryState.REVERSAL:
-            if entry.refers in self.state.reversed:
-                return f"reverses {entry.refers} a second time"
-            exact = tuple(Posting(posting.account, posting.asset, -posting.amount) for posting in target)
-            return "" if entry.postings == exact else f"is not the exact inverse of {entry.refers}"
-        if entry.refers not in self.state.pending:
-            return f"{entry.state} of {entry.refers}, which is not pending"
-        if entry.state is EntryState.POST:
-            quorum = quorum_of(self.state.pending[entry.refers].body)
-            missing = "" if quorum is None else quorum.missing(self.state.approvals.get(entry.refers, {}))
-            if missing:
-                return f"was made final without its quorum: {missing}"
-        return "" if entry.postings == target else f"has other postings than {entry.refers}"
+    def _judge_trial(self, entry: Entry) -> str:
+        """Compares the trial balance of a close, which the rules take from two people, with the entries before it."""
+        moved = [(one.entry.at, one.entry.postings) for one in self._written.values() if one.entry.state in MOVING]
+        root = trial_root(trial_balance(moved, Instant(int(str(entry.body["until"])))))
+        if entry.body["trial"] == root:
+            return ""
+        return f"its trial balance is not that of the entries before it ({root[:16]}…)"
 
     def _find(self, where: str, message: str) -> None:
         self.findings.append(Finding("entries", where, message))

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.ledger.arriving import apply_document
-from controller.ledger.audit import LogAudit
 from controller.ledger.canonical import NotCanonical, encode
 from controller.ledger.core import (
     Approve,
@@ -218,33 +217,6 @@ def test_good_bytes_are_taken_as_they_are(state):
     outcome = apply_document(state, data, lambda _: None)
     assert isinstance(outcome, SealedEntry)
     assert outcome.document == data
-
-
-def forged(state: LedgerState, entry: Entry) -> list[str]:
-    """Returns what an audit says of a log that ends with an entry which no command could have written."""
-    audit = LogAudit(())
-    audit.state = copy.deepcopy(state)
-    for name in ("spend",):
-        audit._posted[ident(name)] = postings(20)
-    sealed = seal(entry)
-    audit.entry(audit.size, sealed.document, sealed.leaf)
-    return [finding.message for finding in audit.findings]
-
-
-@pytest.mark.parametrize(
-    ("entry", "words"),
-    [
-        (Entry(ident(9), AT, "spend", EntryState.POST, postings(20), {}, ident("spend")), "without its quorum"),
-        (Entry(ident(9), AT, "k", EntryState.POSTED, postings(-51, "life"), {}), "lifeline"),
-        (Entry(ident(9), AT, "k", EntryState.POSTED, postings(1), {}, link=(2, 3)), "beginning is missing"),
-        (Entry(ident(9), AT, "period.close", EntryState.POSTED, (), {"until": AT, "by": "ana"}), "second person"),
-        (Entry(ident(9), AT, "approval", EntryState.POSTED, (), {"proposal": ident("spend")}), "with this content"),
-    ],
-)
-def test_an_audit_finds_what_the_book_would_have_refused(state, entry, words):
-    found = forged(state, entry)
-    assert len(found) == 1
-    assert words in found[0]
 
 
 JSON = st.recursive(

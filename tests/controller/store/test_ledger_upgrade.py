@@ -14,6 +14,7 @@ from typing import Any
 import apsw
 import pytest
 
+from controller.ledger.audit import LogAudit
 from controller.ledger.entries import SealedEntry
 from controller.shell.journal import LogWriter
 from controller.store.ledger_file import LedgerFile
@@ -58,6 +59,13 @@ def test_a_reader_sees_the_same_log_and_leaves_the_file_alone(old, told):
         file.add_checkpoint(99, "no")
     file.close()
     assert (sha256(old.read_bytes()).digest(), version(old)) == (before, 1)
+
+
+def test_an_audit_by_the_rules_of_today_finds_nothing_in_it(old):
+    file, audit = LedgerFile.read(old), LogAudit(())
+    for row in file.entries():
+        audit.entry(row.seq, row.document, row.leaf)
+    assert (audit.findings, audit.size) == ([], file.size())
 
 
 def test_the_writer_changes_the_file_once_and_goes_on(old, told):
