@@ -121,3 +121,4 @@ class MoneyPage:
     closed: tuple[tuple[Instant, str], ...]  # until, by whom; newest first
     closing: ClosingLine | None  # what waits for a second person
     officers: Mapping[str, str]  # name -> role
+    keys: Mapping[str, str]  # officer -> did:key with which it signs; those without one are not here

@@ -105,6 +105,7 @@ def money_page(book: CashBook, now: Instant, labels: Mapping[str, str], devices:
         closed=tuple((until, " and ".join(by)) for until, by in reversed(book.closed[-CLOSED_SHOWN:])),
         closing=_closing(book),
         officers={one.name: one.role for one in book.rules.officers},
+        keys={one.name: one.key for one in book.rules.officers if one.key},
     )
 
 

@@ -99,6 +99,12 @@ class Books:
         for row in self._file.latest(None, 2**40, account):
             yield row.sealed().entry
 
+    def trial(self, until: Instant) -> str:
+        """Returns the root of the trial balance of everything booked before `until`."""
+        from controller.ledger.trial import trial_root
+
+        return trial_root(self._file.trial_balance(until))
+
     def close(self) -> None:
         """Closes the file."""
         self._file.close()

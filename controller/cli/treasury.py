@@ -13,11 +13,16 @@ from controller.cli.errors import ExitCode, Refusal
 from controller.cli.remote import data_dir_option
 
 if TYPE_CHECKING:
+    from controller.ledger.identity import SigningKey
     from controller.money.arrears import Arrears
     from controller.money.cashbook import CashBook
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 AS = click.option("--as", "person", required=True, metavar="NAME", help="Who you are: an officer of the charter.")
+KEY = click.option(
+    "--key", type=click.Path(path_type=Path, exists=True), help="Your key file, if you have a key there."
+)
+PASSPHRASE = click.option("--passphrase", default="", envvar="ATOLL_PASSPHRASE", help="Of the key file.")
 METHOD = click.option("--method", type=click.Choice(["cash", "bank", "mobile"]), required=True, help="How it moves.")
 
 
@@ -123,8 +128,8 @@ def charge(member: str, hours: int, purpose: str, data_dir: Path | None, as_json
 @treasury.command()
 @click.argument("proposal", type=int)
 @AS
-@click.option("--key", type=click.Path(path_type=Path, exists=True), help="Your key file, if the charter names a key.")
-@click.option("--passphrase", default="", envvar="ATOLL_PASSPHRASE", help="Of the key file.")
+@KEY
+@PASSPHRASE
 @data_dir_option
 @JSON
 def approve(
@@ -199,27 +204,52 @@ def done(member: str, note: str, data_dir: Path | None, as_json: bool) -> None:
 @treasury.command()
 @click.argument("period")
 @AS
+@KEY
+@PASSPHRASE
 @data_dir_option
 @JSON
-def close(period: str, person: str, data_dir: Path | None, as_json: bool) -> None:
+def close(*, period: str, person: str, key: Path | None, passphrase: str, data_dir: Path | None, as_json: bool) -> None:
     """Close PERIOD (2026, 2026-06 or 2026-06-30) and all before it; the second of two people makes it final.
 
-    Both compute the trial balance; afterwards nothing that moves an amount is booked before its end.
+    Both compute the trial balance; afterwards nothing that moves an amount is booked before its end. An officer with a
+    key signs with it; of two without, each works under a login of its own.
     """
-    tell(ask_desk(data_dir, {"do": "close", "period": period, "as": person}), as_json)
+    request: dict[str, object] = {"do": "close", "period": period, "as": person}
+    if key is not None:
+        request["signature"] = _sign_close(period, key, passphrase, data_dir)
+    tell(ask_desk(data_dir, request), as_json)
 
 
 def _sign(number: int, key: Path, passphrase: str, data_dir: Path | None) -> str:
     from controller.ledger.quorum import sign_approval
-    from controller.shell.key_file import KeyFileProblem, read_key_file
 
     books = Books(data_dir)
     books.close()
     found = next((one for one in books.book.proposals if one.number == number), None)
     if found is None:
         raise Refusal(f"there is no proposal {number}", hint="atoll treasury show lists them")
+    return sign_approval(_key(key, passphrase), found.leaf)
+
+
+def _sign_close(period: str, key: Path, passphrase: str, data_dir: Path | None) -> str:
+    from controller.ledger.quorum import sign_close
+    from controller.money.closing import ClosingRefused, period_end
+
+    books = Books(data_dir)
     try:
-        return sign_approval(read_key_file(key, passphrase), found.leaf)
+        until = period_end(period, books.book.timezone)
+        return sign_close(_key(key, passphrase), until, books.trial(until))
+    except ClosingRefused as error:
+        raise Refusal(str(error), ExitCode.USAGE) from error
+    finally:
+        books.close()
+
+
+def _key(path: Path, passphrase: str) -> SigningKey:
+    from controller.shell.key_file import KeyFileProblem, read_key_file
+
+    try:
+        return read_key_file(path, passphrase)
     except KeyFileProblem as error:
         raise Refusal(str(error), ExitCode.CONFIG) from error
 

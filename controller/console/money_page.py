@@ -1,7 +1,7 @@
 """The Money page and its forms: what have we got, who is behind, and what waits for whom?
 
 Who agrees is who is signed in: a second person signs in under a name of its own. A name is worth what the console's
-code is worth; an officer with a key signs each approval, and no other browser can do that.
+code is worth; an officer with a key signs each approval and each close, and no other browser can do that.
 """
 
 from __future__ import annotations
@@ -42,8 +42,16 @@ def show_paper(request: Request, _: Operator, number: Number) -> Response:
     found = _open(desk_of(request).source.money(), number)
     if found is None:
         raise NotFound(f"There is no open proposal {number}.")
-    headers = {"Content-Disposition": f'attachment; filename="proposal-{number}.json"', "Cache-Control": "no-store"}
-    return Response(json.dumps({"leaf": found.leaf}) + "\n", media_type="application/json", headers=headers)
+    return _file({"leaf": found.leaf}, f"proposal-{number}.json")
+
+
+@router.get("/money/close")
+def show_close_paper(request: Request, _: Operator, period: str = "") -> Response:
+    """Returns what an officer with a key signs to close a period: its end and the trial balance."""
+    found = desk_of(request).source.close_paper(period)
+    if found is None:
+        raise NotFound(f"{period[:40]!r} is no period: write 2026, 2026-06 or 2026-06-30.")
+    return _file(found, f"close-{period}.json")
 
 
 @router.post("/money/approve")
@@ -122,7 +130,14 @@ def closing(form: Mapping[str, str], name: str, page: MoneyPage) -> Parsed:
     if name not in page.officers:
         may = ", ".join(page.officers) or "nobody"
         problems.append(forms.Problem("as", f"You are signed in as {name}; these may close a period: {may}."))
-    return tuple(problems) or {"do": "close", "period": period, "as": name}
+    request: dict[str, object] = {"do": "close", "period": period, "as": name}
+    if name in page.keys:  # whether it signs today's trial balance the hub says
+        signature = _pasted(form.get("signature", ""))
+        if isinstance(signature, forms.Problem):
+            problems.append(signature)
+        else:
+            request["signature"] = signature
+    return tuple(problems) or request
 
 
 async def _give(
@@ -163,7 +178,20 @@ def _gone(form: Mapping[str, str]) -> str:
     return f"Proposal {form.get('proposal', '')!r} is not open any more: see the list."
 
 
+def _file(document: Mapping[str, object], name: str) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+    return Response(json.dumps(document) + "\n", media_type="application/json", headers=headers)
+
+
 def _signature(text: str, key: str, leaf: str) -> str | forms.Problem:
+    """Returns the signature in what somebody pasted, if it agrees to this proposal."""
+    signature = _pasted(text)
+    if isinstance(signature, forms.Problem) or signed_by(key, leaf, signature):
+        return signature
+    return forms.Problem("signature", f"Signature: it is not over this proposal with the key {key}.")
+
+
+def _pasted(text: str) -> str | forms.Problem:
     """Returns the signature in what somebody pasted: the file that `atoll key sign` wrote, or its signature alone."""
     signature = text.strip()
     if signature.startswith("{"):
@@ -173,6 +201,4 @@ def _signature(text: str, key: str, leaf: str) -> str | forms.Problem:
         signature = str(paper.get("signature", ""))
     if not signature:
         return forms.Problem("signature", "Signature: you agree with your key; paste the file that you have signed.")
-    if not signed_by(key, leaf, signature):
-        return forms.Problem("signature", f"Signature: it is not over this proposal with the key {key}.")
     return signature

@@ -114,6 +114,10 @@ class ConsoleSource(Protocol):
         """Returns the treasurer's page; reads what is new in the ledger."""
         ...
 
+    def close_paper(self, period: str) -> Mapping[str, object] | None:
+        """Returns what an officer with a key signs to close a period; None where that is no period."""
+        ...
+
     def homes(self) -> tuple[HomeEntry, ...]:
         """Returns all households, in the order of the site file."""
         ...

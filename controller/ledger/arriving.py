@@ -1,4 +1,4 @@
-"""Entries that come as bytes, out of a log or from another program: judged like any command, byte for byte."""
+"""Entries that come as bytes: read, turned back into the command that they came from, and judged like any command."""
 
 from __future__ import annotations
 
@@ -34,24 +34,23 @@ from devices.clock import Instant
 Find = Callable[[str], SealedEntry | None]
 
 
-def apply_document(state: LedgerState, data: bytes, find: Find) -> SealedEntry | Duplicate | Rejection:
-    """Returns the entry in canonical bytes if it may stand, or why it may not; changes nothing.
-
-    `find` gives an entry of the log by id: a reversal needs the whole entry that it undoes.
-    """
+def read_entry(data: bytes) -> Entry | Rejection:
+    """Returns the entry in canonical bytes, or why they are none."""
     try:
-        entry = unseal(data)
+        return unseal(data)
     except UnknownVersion as error:
         return Rejection(RejectionCode.UNKNOWN_VERSION, f"cannot judge: {error}; a newer Atoll may know it")
     except IntegerTooLarge as error:
         return Rejection(RejectionCode.INTEGER_TOO_LARGE, str(error))
     except NotCanonical as error:
-        return Rejection(RejectionCode.NOT_CANONICAL, f"{error}; the sender must write it in the one canonical form")
-    return apply_entry(state, entry, data, find)
+        return Rejection(RejectionCode.NOT_CANONICAL, str(error))
 
 
 def apply_entry(state: LedgerState, entry: Entry, data: bytes, find: Find) -> SealedEntry | Duplicate | Rejection:
-    """Does the same for an entry that has been read from its bytes."""
+    """Returns the entry that was read from `data` if it may stand, or why it may not; changes nothing.
+
+    `find` gives an entry of the log by id: a reversal needs the whole entry that it undoes.
+    """
     try:
         command = _command(entry, find)
     except NotCanonical as error:
@@ -103,9 +102,10 @@ def _posted(entry: Entry) -> Command:
             return Approve(id, at, of, leaf, by, _text(body.get("signature", ""), "signature"))
         case kind if kind in (PERIOD_CLOSING, PERIOD_CLOSE):
             until, trial, by = _whole(body.get("until")), _text(body.get("trial"), "trial"), _text(body.get("by"), "by")
+            actor, signature = (_text(body.get(key, ""), key) for key in ("actor", "signature"))
             if kind == PERIOD_CLOSING:
-                return AskClose(id, at, until, trial, by)
-            return ClosePeriod(id, at, _text(body.get("asked"), "asked"), until, trial, by)
+                return AskClose(id, at, until, trial, by, actor, signature)
+            return ClosePeriod(id, at, _text(body.get("asked"), "asked"), until, trial, by, actor, signature)
         case _:
             return Post(id, at, entry.kind, entry.postings, body)
 

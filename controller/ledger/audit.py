@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from controller.ledger.arriving import apply_entry
-from controller.ledger.canonical import NotCanonical
-from controller.ledger.entries import MOVING, Entry, SealedEntry, UnknownVersion, unseal
+from controller.ledger.arriving import apply_entry, read_entry
+from controller.ledger.entries import MOVING, Entry, SealedEntry
 from controller.ledger.linked import Chain
 from controller.ledger.merkle import Frontier, leaf_hash
 from controller.ledger.note import Checkpoint, NoteError, Verifier, verify
@@ -65,13 +64,9 @@ class LogAudit:
         self._frontier.append(computed)
         if self._frontier.size in self._wanted:
             self.roots[self._frontier.size] = self._frontier.root()
-        try:
-            entry = unseal(document)
-        except UnknownVersion as error:
-            self._find(where, f"cannot judge: {error}")
-            return None
-        except NotCanonical as error:
-            self._find(where, str(error))
+        entry = read_entry(document)
+        if isinstance(entry, Rejection):
+            self._find(where, entry.message)
             return None
         problem = self._chain.next(entry) or self._judge(entry, document)
         if problem:

@@ -120,10 +120,9 @@ def _entry(state: LedgerState, command: Command) -> Entry | Rejection:
         case Approve():
             return _approval(state, command)
         case AskClose():
-            body = {"until": command.until, "trial": command.trial, "by": command.by}
-            return Entry(command.id, command.at, PERIOD_CLOSING, EntryState.POSTED, (), body)
+            return Entry(command.id, command.at, PERIOD_CLOSING, EntryState.POSTED, (), _close(command))
         case ClosePeriod():
-            body = {"asked": command.asked, "until": command.until, "trial": command.trial, "by": command.by}
+            body = {"asked": command.asked} | _close(command)
             return Entry(command.id, command.at, PERIOD_CLOSE, EntryState.POSTED, (), body)
         case Reserve():
             return Entry(
@@ -147,6 +146,11 @@ def _limits(command: OpenAccount | SetLimits) -> dict[str, Json]:
         if limit is not None:
             body[name] = str(limit)
     return body
+
+
+def _close(command: AskClose | ClosePeriod) -> dict[str, Json]:
+    body: dict[str, Json] = {"until": command.until, "trial": command.trial, "by": command.by}
+    return body | {key: said for key in ("actor", "signature") if (said := getattr(command, key))}
 
 
 def _approval(state: LedgerState, command: Approve) -> Entry | Rejection:

@@ -21,8 +21,8 @@ from controller.ledger.orders import (
     SetLimits,
     VoidPending,
 )
-from controller.ledger.quorum import quorum_of, signed_by
-from controller.ledger.state import Account, LedgerState
+from controller.ledger.quorum import closed_by, quorum_of, signed_by
+from controller.ledger.state import Account, Closing, LedgerState
 
 _TAKING = (EntryState.POSTED, EntryState.PENDING, EntryState.REVERSAL)
 """States in which an entry takes from an account what it had not taken before."""
@@ -153,8 +153,9 @@ def _judge_close(state: LedgerState, command: AskClose | ClosePeriod) -> Rejecti
         return Rejection(RejectionCode.SEALED_PERIOD, f"everything before {state.sealed_until} is closed already")
     if command.until > command.at:
         return Rejection(RejectionCode.NOT_OVER, f"{command.until} is not over yet: close what has passed")
-    if isinstance(command, AskClose):
-        return None
+    refused = _judge_officer(state, command)
+    if refused is not None or isinstance(command, AskClose):
+        return refused
     asked = state.closings.get(command.asked)
     if asked is None or asked.until != command.until:
         return Rejection(RejectionCode.UNKNOWN_ENTRY, f"nobody asked to close until {command.until}: ask first")
@@ -166,7 +167,43 @@ def _judge_close(state: LedgerState, command: AskClose | ClosePeriod) -> Rejecti
         return Rejection(
             RejectionCode.WRONG_TRIAL, f"{asked.by} closed on a trial balance that is not today's; ask again"
         )
+    return None if state.officers is None else _judge_second(state, asked, command)
+
+
+def _judge_officer(state: LedgerState, command: AskClose | ClosePeriod) -> Rejection | None:
+    """Returns why somebody may not close a period, or not like this; logs of before `close: named` say less."""
+    if state.officers is None:
+        return None
+    key = state.officers.get(command.by)
+    if key is None:
+        names = ", ".join(state.officers) or "nobody: name officers in the site file"
+        return Rejection(RejectionCode.NOT_APPROVER, f"{command.by!r} may not close a period; these may: {names}")
+    if not command.actor:
+        return Rejection(RejectionCode.NOT_APPROVER, f"it is not said who was logged in when {command.by} asked")
+    if key and not closed_by(key, command.until, command.trial, command.signature):
+        return Rejection(
+            RejectionCode.BAD_SIGNATURE,
+            f"{command.by} signs a close with {key}; this signature is missing, by another key, or over another trial"
+            " balance",
+        )
     return None
+
+
+def _judge_second(state: LedgerState, asked: Closing, command: ClosePeriod) -> Rejection | None:
+    """Returns why the second person is not shown to be another one: by its key, or else by who was logged in."""
+    assert state.officers is not None
+    if not asked.actor:
+        return Rejection(RejectionCode.UNKNOWN_ENTRY, f"{asked.by} asked before logins were noted: ask again")
+    if asked.by not in state.officers:
+        return Rejection(RejectionCode.NOT_APPROVER, f"{asked.by}, who asked for this close, is no officer any more")
+    key = state.officers[command.by]
+    if key and asked.key:
+        same = key == asked.key
+        what = f"signs with the key of {asked.by}"
+    else:
+        same = command.actor == asked.actor
+        what = f"is logged in as {command.actor}, like {asked.by}: use a login of your own, or a key"
+    return Rejection(RejectionCode.WRONG_QUORUM, f"{command.by} {what}") if same else None
 
 
 def _judge_reversal(state: LedgerState, command: Reverse) -> Rejection | None:

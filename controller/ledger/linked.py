@@ -80,8 +80,9 @@ class Chain:
 def _touched(state: LedgerState, commands: Sequence[Command]) -> LedgerState:
     """Returns a copy of only that part of the state which these commands look at or change."""
     scratch = LedgerState(
-        closings=dict(state.closings), reversed=set(), sealed_until=state.sealed_until
-    )  # closings are few: those that one person has asked for
+        lifelines=set(state.lifelines), closings=dict(state.closings), officers=state.officers,
+        sealed_until=state.sealed_until,
+    )  # fmt: skip - closings are few: those that one person has asked for
     for command in commands:
         for name in _ids(command):
             if name in state.leaves:

@@ -20,6 +20,11 @@ PERIOD_CLOSE = "period.close"
 """Closing takes two people: the first asks (`period.closing`), the second agrees (`period.close`), and it is sealed."""
 CHARTER = "charter"
 """Published rules: whoever they give a lifeline is never cut off again (`state.lifelines_in`)."""
+OFFICERS = "money.rules"
+"""The kind of the entry that names the officers, who close periods: `officers` ([name, role, did:key or ""])."""
+CLOSE = "close"
+NAMED = "named"
+"""`close: named` in the rules: since then a close says who was logged in, and an officer with a key signs it."""
 RULED_KINDS = frozenset((ACCOUNT_OPENED, ACCOUNT_LIMITS, APPROVAL, PERIOD_CLOSING, PERIOD_CLOSE))
 """Kinds that this module gives a meaning; a plain `Post` may not write them."""
 
@@ -184,6 +189,8 @@ class AskClose:
     until: Instant
     trial: str
     by: str
+    actor: str = ""  # who was logged in
+    signature: str = ""  # by the officer's key: `quorum.sign_close`
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +203,8 @@ class ClosePeriod:
     until: Instant
     trial: str  # as the second person computed it
     by: str
+    actor: str = ""
+    signature: str = ""
 
 
 Command = (

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 
 from controller.ledger.canonical import Json, NotCanonical, encode
 from controller.ledger.identity import SigningKey, verify
+from devices.clock import Instant
 
 QUORUM = "quorum"
-PURPOSE = "approval"
+APPROVING, CLOSING = "approval", "close"
+"""The purposes for which an officer signs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +84,39 @@ def sign_approval(key: SigningKey, leaf: str) -> str:
 
     `atoll key sign` makes the same one for the document {"leaf": LEAF} and the purpose `approval`.
     """
-    return base64.b64encode(key.sign(PURPOSE, encode({"leaf": leaf}))).decode()
+    return _sign(key, APPROVING, {"leaf": leaf})
 
 
 def signed_by(key: str, leaf: str, signature: str) -> bool:
     """Returns whether `signature` (base64) agrees to the entry with this leaf hash (hex) by the did:key `key`."""
+    return _signed(key, APPROVING, {"leaf": leaf}, signature)
+
+
+def close_document(until: Instant, trial: str) -> dict[str, Json]:
+    """Returns what an officer signs to close everything before `until` with this trial balance, purpose `close`."""
+    return {"trial": trial, "until": until}
+
+
+def sign_close(key: SigningKey, until: Instant, trial: str) -> str:
+    """Returns the signature (base64) that closes a period with this trial balance, as `atoll key sign` makes it."""
+    return _sign(key, CLOSING, close_document(until, trial))
+
+
+def closed_by(key: str, until: Instant, trial: str, signature: str) -> bool:
+    """Returns whether `signature` (base64) closes this very period by the did:key `key`."""
+    return _signed(key, CLOSING, close_document(until, trial), signature)
+
+
+def _sign(key: SigningKey, purpose: str, document: Mapping[str, Json]) -> str:
+    return base64.b64encode(key.sign(purpose, encode(document))).decode()
+
+
+def _signed(key: str, purpose: str, document: Mapping[str, Json], signature: str) -> bool:
     try:
         raw = base64.b64decode(signature, validate=True)
     except (binascii.Error, ValueError):
         return False
-    return verify(key, PURPOSE, encode({"leaf": leaf}), raw)
+    return verify(key, purpose, encode(document), raw)
 
 
 def _approver(row: Json) -> Approver:

@@ -12,6 +12,8 @@ from controller.ledger.orders import RULED_KINDS
 from devices.clock import Instant
 
 START = Instant(0)
+STATE_KINDS = frozenset((*RULED_KINDS, orders.CHARTER, orders.OFFICERS))
+"""Kinds of which the state keeps more than their postings."""
 
 
 @dataclass(slots=True)
@@ -38,6 +40,8 @@ class Closing:
     until: Instant
     trial: str
     by: str
+    actor: str = ""  # who was logged in, '' in logs from before that was asked
+    key: str = ""  # with which it is signed
 
 
 @dataclass(slots=True)
@@ -53,6 +57,7 @@ class LedgerState:
     approvals: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])  # pending -> name -> role
     lifelines: set[str] = field(default_factory=set[str])  # accounts that a charter has made lifelines
     closings: dict[str, Closing] = field(default_factory=dict[str, Closing])  # asked for, not agreed yet
+    officers: dict[str, str] | None = None  # who may close -> did:key or ''; None while the rules do not say `named`
     sealed_until: Instant = START  # nothing that moves amounts is booked before this any more
 
     def imbalance(self) -> int:
@@ -70,7 +75,7 @@ def absorb(state: LedgerState, sealed: SealedEntry) -> None:
     match entry.state:
         case EntryState.POSTED:
             _move(state, entry.postings, 1, 0)
-            if entry.kind in RULED_KINDS or entry.kind == orders.CHARTER:
+            if entry.kind in STATE_KINDS:
                 absorb_rule(state, entry)
         case EntryState.PENDING:
             state.pending[entry.id] = entry
@@ -89,7 +94,7 @@ def absorb(state: LedgerState, sealed: SealedEntry) -> None:
 
 
 def absorb_rule(state: LedgerState, entry: Entry) -> None:
-    """Folds an entry of a ruled kind into the state: accounts and limits, approvals, closed periods."""
+    """Folds an entry of STATE_KINDS into the state: accounts and limits, officers, approvals, closed periods."""
     body = entry.body
     match entry.kind:
         case orders.ACCOUNT_OPENED:
@@ -106,8 +111,12 @@ def absorb_rule(state: LedgerState, entry: Entry) -> None:
             if of in state.pending:
                 state.approvals.setdefault(of, {})[str(body["by"])] = str(body["role"])
         case orders.PERIOD_CLOSING:
-            closing = Closing(Instant(int(str(body["until"]))), str(body["trial"]), str(body["by"]))
-            state.closings[entry.id] = closing
+            by, actor = str(body["by"]), str(body.get("actor", ""))
+            key = (state.officers or {}).get(by, "")
+            state.closings[entry.id] = Closing(Instant(int(str(body["until"]))), str(body["trial"]), by, actor, key)
+        case orders.OFFICERS:
+            if state.officers is not None or body.get(orders.CLOSE) == orders.NAMED:
+                state.officers = _officers(body.get("officers"))
         case _:  # period.close
             state.sealed_until = Instant(max(state.sealed_until, int(str(body["until"]))))
             state.closings = {key: one for key, one in state.closings.items() if one.until > state.sealed_until}
@@ -138,6 +147,17 @@ def _move(state: LedgerState, postings: tuple[Posting, ...], posted: int, pendin
             balance = balances[key] = Balance()
         balance.posted += posted * posting.amount
         balance.pending += pending * posting.amount
+
+
+def _officers(rows: Json) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for row in rows if isinstance(rows, list) else ():
+        match row:
+            case [str() as name, str(), str() as key]:
+                found[name] = key
+            case _:
+                pass
+    return found
 
 
 def _limit(value: Json) -> int | None:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from controller.ledger.canonical import Json
+from controller.ledger.orders import CLOSE, NAMED, OFFICERS
 from controller.ledger.quorum import Approver, Quorum
 
-MONEY_RULES = "money.rules"
+MONEY_RULES = OFFICERS
 STEPS = ("reminder", "talk", "plan", "limit")
 """What may follow an unpaid bill. The last rung limits what is beyond the lifeline; there is no rung below it."""
 
@@ -66,6 +67,7 @@ def rules_document(rules: MoneyRules) -> dict[str, Json]:
         "approvals": rules.approvals,
         "roles": [[role, count] for role, count in rules.roles],
         "proposal_days": rules.proposal_days,
+        CLOSE: NAMED,
     }
 
 

@@ -8,11 +8,24 @@ from threading import Lock
 
 from controller.community_values import CharterPage, MoneyPage
 from controller.community_view import NO_DEVICES, Devices, charter_page, money_page
+from controller.ledger.quorum import close_document
+from controller.ledger.trial import trial_root
+from controller.money.closing import ClosingRefused, period_end
 from controller.shell.ballot_box import PollReader
 from controller.shell.till import CashReader
 from controller.shell.vote_export import NotCountedYet, export_vote
 from controller.store.ledger_file import LedgerFile
+from controller.store.ledger_port import LedgerStore
 from devices.clock import Instant
+
+
+def close_paper(store: LedgerStore, period: str, zone: str) -> Mapping[str, object] | None:
+    """Returns what an officer with a key signs to close a period; None where that is no period."""
+    try:
+        until = period_end(period, zone)
+    except ClosingRefused:
+        return None
+    return close_document(until, trial_root(store.trial_balance(until)))
 
 
 class CommunityReader:
@@ -49,3 +62,8 @@ class CommunityReader:
         """Returns the treasurer's page."""
         with self._lock:
             return money_page(self._cash.now(), now, labels, devices)
+
+    def close_paper(self, period: str) -> Mapping[str, object] | None:
+        """Returns what an officer with a key signs to close a period; None where that is no period."""
+        with self._lock:
+            return close_paper(self._file, period, self._cash.now().timezone)

@@ -91,6 +91,10 @@ class HubSource:
         labels = {member.id: member.name for member in self._site.members}
         return self._community.money(self._live.view().at, labels, holdable(self._site))
 
+    def close_paper(self, period: str) -> Mapping[str, object] | None:
+        """Returns what an officer with a key signs to close a period, or None."""
+        return self._community.close_paper(period)
+
     def series(self, points: Sequence[PointId], start: Instant, end: Instant, step_ms: int) -> Series:
         """Returns means per step of [start, end) from the telemetry store."""
         return self._telemetry.series(points, start, end, step_ms)

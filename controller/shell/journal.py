@@ -6,21 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from controller.ledger.canonical import Json, encode
-from controller.ledger.core import (
-    ACCOUNT_LIMITS,
-    ACCOUNT_OPENED,
-    APPROVAL,
-    PERIOD_CLOSE,
-    PERIOD_CLOSING,
-    Command,
-    Duplicate,
-    LedgerState,
-    Post,
-    Rejection,
-    absorb,
-    absorb_rule,
-    apply,
-)
+from controller.ledger.core import apply
 from controller.ledger.cosign import Policy
 from controller.ledger.entries import EntryState, SealedEntry, derived_id
 from controller.ledger.linked import apply_linked
@@ -28,7 +14,8 @@ from controller.ledger.log_keys import LOG_KEY, handover
 from controller.ledger.log_policy import LOG_POLICY, handed_over, policy_body, second_key, sign_head, without_own
 from controller.ledger.merkle import Frontier, leaf_hash
 from controller.ledger.note import Checkpoint, Signer, sign
-from controller.ledger.orders import CHARTER
+from controller.ledger.orders import ACCOUNT_LIMITS, ACCOUNT_OPENED, Command, Duplicate, Post, Rejection
+from controller.ledger.state import STATE_KINDS, LedgerState, absorb, absorb_rule
 from controller.settlement.runs import BILL, SETTLE_DAY
 from controller.store.ledger_file import LedgerFile
 from controller.store.ledger_port import LedgerStore
@@ -190,10 +177,9 @@ class LogWriter:
                     state.settled[entry.refers] = state.pending.pop(entry.refers)
                 case EntryState.POSTED:
                     pass
-        for kind in (ACCOUNT_OPENED, CHARTER, ACCOUNT_LIMITS, APPROVAL, PERIOD_CLOSING, PERIOD_CLOSE):
-            for row in self.store.of_kind(kind):
-                if row.state == EntryState.POSTED:
-                    absorb_rule(state, row.sealed().entry)
+        rows = [row for kind in STATE_KINDS for row in self.store.of_kind(kind) if row.state == EntryState.POSTED]
+        for row in sorted(rows, key=lambda row: row.seq):
+            absorb_rule(state, row.sealed().entry)
 
 
 class Journal(LogWriter):

@@ -8,6 +8,7 @@ from typing import cast
 from controller.commands import CommandResult
 from controller.ledger.entries import is_entry_id
 from controller.ledger.orders import AskClose, ClosePeriod, Command, Duplicate, Rejection, Reverse
+from controller.ledger.state import Closing
 from controller.ledger.trial import trial_root
 from controller.money.cashbook import QUIET, CashBook, Receipt
 from controller.money.closing import ClosingRefused, period_end
@@ -152,15 +153,25 @@ class Till:
             until = period_end(str(request.get("period", "")), book.timezone)
         except ClosingRefused as error:
             return CommandResult(asked.id, False, "bad-period", str(error))
-        trial = self.trial(until)
-        first = book.closing
-        if first is not None and first[1] == until and first[2] != by:
-            words = f"everything before {request.get('period')}'s end is closed by {first[2]} and {by}"
-            return self._write(asked, (ClosePeriod(asked.id, asked.now, first[0], until, trial, by),), words)
-        if first is not None and first[1] == until:
+        trial, signature = self.trial(until), str(request.get("signature", ""))
+        first, period = self._asked_before(book, until, trial), request.get("period")
+        if first is None or (first[1].by == by and first[1].actor != asked.by):
+            words = f"{by} asks to close {period}; trial balance {trial[:16]}…; a second person must agree"
+            ask = AskClose(asked.id, asked.now, until, trial, by, asked.by, signature)
+            return self._write(asked, (ask,), words)
+        if first[1].by == by:
             return CommandResult(asked.id, False, "wrong-quorum", f"{by} asked already; a second person must agree")
-        words = f"{by} asks to close {request.get('period')}; trial balance {trial[:16]}…; a second person must agree"
-        return self._write(asked, (AskClose(asked.id, asked.now, until, trial, by),), words)
+        words = f"everything before {period}'s end is closed by {first[1].by} and {by}"
+        close = ClosePeriod(asked.id, asked.now, first[0], until, trial, by, asked.by, signature)
+        return self._write(asked, (close,), words)
+
+    def _asked_before(self, book: CashBook, until: Instant, trial: str) -> tuple[str, Closing] | None:
+        """Returns what waits for a second person: None where it is asked anew, as with other balances since."""
+        identity = "" if book.closing is None else book.closing[0]
+        asked = self._journal.state.closings.get(identity)
+        if asked is None or (asked.until, asked.trial) != (until, trial) or book.rules.officer(asked.by) is None:
+            return None
+        return (identity, asked) if asked.actor else None
 
     def trial(self, until: Instant) -> str:
         """Returns the root of the trial balance of everything booked before `until`."""

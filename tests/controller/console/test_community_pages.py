@@ -157,7 +157,7 @@ def test_the_money_page_is_for_who_is_signed_in() -> None:
 def test_empty_pages_say_so() -> None:
     village = Village(4)
     village.charter_value = replace(village.charter_value, votes=())
-    village.money_value = MoneyPage(village.money_value.at, (), (), (), (), (), (), 0, (), None, {})
+    village.money_value = MoneyPage(village.money_value.at, (), (), (), (), (), (), 0, (), None, {}, {})
     assert "None has been opened yet" in client(village).get("/charter").text
     page = operator(village).get("/money").text
     assert "Nothing waits for anybody" in page

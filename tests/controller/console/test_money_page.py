@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,7 @@ from controller.money.desk import Asked
 from controller.money.rules import MoneyRules, Officer
 from controller.shell.bookkeeper import Bookkeeper
 from controller.shell.books import Books
+from controller.shell.community_reader import close_paper
 from devices.clock import Instant
 from tests.controller.console.served import ORIGIN, client, operator
 from tests.controller.console.village import KEY, Village
@@ -39,6 +41,9 @@ class Treasury(Village):
     def ask(self, **request: object) -> CommandResult:
         self.asked += 1
         return self.books.till.ask(Asked(derived_id(NOW, "test", self.asked), "ana", NOW), request)
+
+    def close_paper(self, period: str) -> Mapping[str, object] | None:
+        return close_paper(self.books._file, period, self.books.till.book().timezone)
 
     def money(self) -> MoneyPage:
         return money_page(self.books.till.book(), NOW, {})
@@ -187,3 +192,19 @@ def test_without_officers_the_page_says_so() -> None:
     page = operator(Treasury(()), "ana").get("/money").text
     assert "name officers under [treasury]" in page
     assert "<form class" not in page.partition("<main")[2], "nobody may do anything"
+
+
+def test_an_officer_with_a_key_pastes_what_it_has_signed(town: Treasury) -> None:
+    assert send(town, "ana", "/money/close", period="2025")[0] == 200
+    page = operator(town, "cleo").get("/money").text
+    assert "/money/close?period=2025-12-31" in page
+    assert 'formaction="/money/close"' in page, "the file of another period"
+    assert "close with your key" not in operator(town, "ben").get("/money").text
+    assert operator(town, "cleo").get("/money/close?period=June").status_code == 404
+    paper = operator(town, "cleo").get("/money/close?period=2025-12-31")
+    assert 'filename="close-2025-12-31.json"' in paper.headers["content-disposition"]
+    for signature in ("", "{", "AA=="):
+        assert send(town, "cleo", "/money/close", signature=signature)[0] in (409, 422)
+    signed = json.dumps(sign_document("close", paper.json(), KEY))
+    status, said = send(town, "cleo", "/money/close", signature=signed)
+    assert (status, "closed by ana and cleo" in said) == (200, True)

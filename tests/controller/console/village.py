@@ -109,6 +109,7 @@ def money_page() -> MoneyPage:
         closed=((Instant(AT - 30 * DAY_MS), "ana and ben"),),
         closing=ClosingLine("ana", "2026-05-31"),
         officers={"ana": "treasurer", "ben": "auditor", "cleo": "member"},
+        keys={},
     )
 
 
@@ -562,6 +563,9 @@ class Village:
 
     def money(self) -> MoneyPage:
         return self.money_value
+
+    def close_paper(self, period: str) -> Mapping[str, object] | None:
+        return {"trial": "00", "until": 1} if period == "2026-06" else None
 
     def plan(self, known: Instant | None = None) -> PlanView:
         if known is not None:

@@ -86,6 +86,14 @@ def reversed_twice(log: Log) -> None:
     log.reverse(first)
 
 
+def closed_by_one_login(log: Log) -> None:
+    officers = [["ana", "treasurer", ""], ["ben", "auditor", ""]]
+    log.rule("money.rules", {"officers": officers, "close": "named"})
+    body = {"until": SOON, "trial": trial_root({("b", "m"): -50, ("life", "m"): 50}), "actor": "eve"}
+    asked = log.rule("period.closing", {**body, "by": "ana"}, LATER)
+    log.rule("period.close", {**body, "asked": asked.entry.id, "by": "ben"}, LATER)
+
+
 FORGED: list[tuple[Callable[[Log], object], str]] = [
     (lambda log: log.reverse(log.reverse(log.put().entry.id).entry.id, THERE), "not-posted"),
     (lambda log: log.reverse(log.pending()), "not-posted"),
@@ -117,6 +125,7 @@ FORGED: list[tuple[Callable[[Log], object], str]] = [
     (approved_by_a_stranger, "not-approver"),
     (approved_in_another_role, "not-canonical"),
     (lambda log: log.close(SOON, ("ana", "ana")), "second person"),
+    (closed_by_one_login, "logged in as eve"),
     (lambda log: log.close(SOON, trial="00" * 32), "not that of the entries before it"),
     (lambda log: log.rule("period.closing", {"until": LATER, "trial": "00", "by": "ana"}), "not-over"),
     (lambda log: log.rule("period.close", {"until": AT, "by": "ana"}), "trial"),
@@ -130,6 +139,13 @@ def test_what_the_book_refuses_an_audit_names(story, words):
     story(log)
     assert len(log.audit.findings) == 1, log.audit.findings
     assert words in log.audit.findings[0].message
+
+
+def test_a_close_from_before_signatures_stands():
+    log = Log()
+    log.rule("money.rules", {"officers": [["ana", "treasurer", "did:key:zA"], ["ben", "auditor", ""]]})
+    log.close(SOON)
+    assert log.audit.findings == []
 
 
 def test_what_the_book_writes_an_audit_leaves_alone():

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.ledger.arriving import apply_document
+from controller.ledger.arriving import apply_entry, read_entry
 from controller.ledger.canonical import NotCanonical, encode
 from controller.ledger.core import (
     Approve,
@@ -30,7 +30,7 @@ from controller.ledger.core import (
 from controller.ledger.entries import Entry, EntryState, Posting, SealedEntry, derived_id, seal
 from controller.ledger.identity import SigningKey
 from controller.ledger.linked import apply_linked
-from controller.ledger.quorum import Approver, Quorum, sign_approval
+from controller.ledger.quorum import Approver, Quorum, sign_approval, sign_close
 from controller.ledger.trial import trial_balance, trial_root
 from devices.clock import Instant
 
@@ -153,6 +153,55 @@ def test_a_period_is_closed_by_two_and_stays_closed(state):
     write(state, Post(ident(3), until, "k", postings(1), {}))
 
 
+MONEY = {"officers": [["ana", "treasurer", ""], ["ben", "auditor", KEY.did], ["cy", "auditor", ""]], "close": "named"}
+UNTIL = Instant(AT + 10)
+TRIAL = trial_root(trial_balance([(AT, postings(50, "life"))], UNTIL))
+
+
+def closing(by: str, asked: str = "", **changes):
+    signature = sign_close(KEY, UNTIL, TRIAL) if by == "ben" else ""
+    fields = {
+        "id": ident("close", by, asked), "at": Instant(AT + 20), "until": UNTIL, "trial": TRIAL, "by": by,
+        "actor": f"{by}'s login", "signature": signature,
+    } | changes  # fmt: skip
+    return ClosePeriod(asked=asked, **fields) if asked else AskClose(**fields)
+
+
+def test_two_people_close_each_with_a_key_or_a_login_of_its_own(state):
+    write(state, Post(ident("money"), AT, "money.rules", (), MONEY))
+    refused(state, closing("dora"), RejectionCode.NOT_APPROVER)
+    refused(state, closing("ana", actor=""), RejectionCode.NOT_APPROVER)
+    refused(state, closing("ben", signature=""), RejectionCode.BAD_SIGNATURE)
+    refused(state, closing("ben", trial="00"), RejectionCode.BAD_SIGNATURE)
+    asked = write(state, closing("ana")).entry.id
+    words = refused(state, closing("cy", asked, actor="ana's login"), RejectionCode.WRONG_QUORUM)
+    assert "a login of your own" in words
+    refused(state, closing("ben", asked, actor="ana's login"), RejectionCode.WRONG_QUORUM)
+    refused(state, closing("ben", asked, signature="AA=="), RejectionCode.BAD_SIGNATURE)
+    without_ana = {**MONEY, "officers": MONEY["officers"][1:]}
+    write(state, Post(ident("other money"), AT, "money.rules", (), without_ana))
+    assert "no officer any more" in refused(state, closing("ben", asked), RejectionCode.NOT_APPROVER)
+    write(state, Post(ident("money again"), AT, "money.rules", (), {**MONEY, "close": ""}))  # it stays `named`
+    refused(state, closing("ben", asked, signature=""), RejectionCode.BAD_SIGNATURE)
+    write(state, closing("ben", asked))
+
+
+def test_two_keys_are_two_people_whoever_is_logged_in_and_one_key_is_one(state):
+    other = SigningKey(b"1" * 32)
+    officers = [["ana", "treasurer", other.did], ["ben", "auditor", KEY.did], ["eve", "auditor", other.did]]
+    write(state, Post(ident("money"), AT, "money.rules", (), {**MONEY, "officers": officers}))
+    signed = {"signature": sign_close(other, UNTIL, TRIAL), "actor": "the hall's tablet"}
+    asked = write(state, closing("ana", **signed)).entry.id
+    assert "the key of ana" in refused(state, closing("eve", asked, **signed), RejectionCode.WRONG_QUORUM)
+    write(state, closing("ben", asked, actor="the hall's tablet"))
+
+
+def test_what_was_asked_before_logins_were_noted_is_asked_again(state):
+    asked = write(state, closing("ana", actor="")).entry.id
+    write(state, Post(ident("money"), AT, "money.rules", (), MONEY))
+    refused(state, closing("cy", asked), RejectionCode.UNKNOWN_ENTRY)
+
+
 def test_linked_entries_are_written_whole_or_not_at_all(state):
     chain = [Post(ident(n), AT, "k", postings(-20, "life"), {}) for n in range(3)]
     before = copy.deepcopy(state)
@@ -184,6 +233,11 @@ def document(**changes) -> dict:
     return fields | changes
 
 
+def arrived(state: LedgerState, data: bytes):
+    entry = read_entry(data)
+    return entry if isinstance(entry, Rejection) else apply_entry(state, entry, data, lambda _: None)
+
+
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
@@ -206,7 +260,7 @@ def document(**changes) -> dict:
 )
 def test_bytes_are_judged_like_commands(state, data, expected):
     before = copy.deepcopy(state)
-    outcome = apply_document(state, data, lambda _: None)
+    outcome = arrived(state, data)
     assert isinstance(outcome, Rejection)
     assert (outcome.code, bool(outcome.message)) == (expected, True)
     assert state == before
@@ -214,7 +268,7 @@ def test_bytes_are_judged_like_commands(state, data, expected):
 
 def test_good_bytes_are_taken_as_they_are(state):
     data = encode(document())
-    outcome = apply_document(state, data, lambda _: None)
+    outcome = arrived(state, data)
     assert isinstance(outcome, SealedEntry)
     assert outcome.document == data
 

@@ -18,7 +18,7 @@ from controller.hub_events import Bookkeep
 from controller.ledger.entries import EntryState, derived_id
 from controller.ledger.identity import SigningKey, sign_document
 from controller.ledger.orders import Post, Rejection, RejectionCode, SetLimits
-from controller.ledger.quorum import sign_approval
+from controller.ledger.quorum import sign_approval, sign_close
 from controller.money.arrears import arrears, open_charges
 from controller.money.bank_csv import BadMap, decoded, parse_map, read_bank
 from controller.money.cashbook import CashBook, Move
@@ -82,11 +82,11 @@ class Desk:
         self.folder, self.count, self.now = folder, 0, NOW
         self.books = Books.open(folder / "ledger.db", village_rules())
 
-    def ask(self, do: str, id: str = "", **fields) -> tuple[str, str]:
+    def ask(self, do: str, id: str = "", login: str = "root", **fields) -> tuple[str, str]:
         self.count += 1
         own = id or derived_id(self.now, "desk", self.count)
         answer = self.books.till.ask(
-            Asked(own, "root", self.now), {"do": do, **{k.rstrip("_"): v for k, v in fields.items()}}
+            Asked(own, login, self.now), {"do": do, **{k.rstrip("_"): v for k, v in fields.items()}}
         )
         return answer.code, answer.message
 
@@ -238,11 +238,39 @@ def test_two_people_close_a_period_and_a_late_entry_is_refused(desk):
     assert desk.ask("close", period="2026", as_="ana")[0] == "not-over"
     assert desk.ask("close", period="2026-06-01", as_="ana")[0] == "ok"
     assert desk.ask("close", period="2026-06-01", as_="ana")[0] == "wrong-quorum"
-    assert desk.ask("close", period="2026-06-01", as_="cy")[0] == "ok"
+    code, words = desk.ask("close", period="2026-06-01", as_="cy")
+    assert (code, "is logged in as root, like ana" in words) == ("wrong-quorum", True)
+    assert desk.ask("close", period="2026-06-01", as_="cy", login="cy")[0] == "ok"
     assert desk.book.closed == [(Instant(START + DAY_MS), ("ana", "cy"))]
     desk.now = START
     assert desk.ask("pay", member="home-01", amount="5", method="cash")[0] == "sealed-period"
     desk.now = NOW
+    assert desk.sound()
+
+
+def test_an_officer_with_a_key_closes_with_it(desk):
+    until = Instant(START + DAY_MS)
+    trial = desk.books.till.trial(until)
+    assert desk.ask("close", period="2026-06-01", as_="ana")[0] == "ok"
+    assert desk.ask("close", period="2026-06-01", as_="ben", login="ben")[0] == "bad-signature"
+    other = sign_close(SigningKey(b"1" * 32), until, trial)
+    assert desk.ask("close", period="2026-06-01", as_="ben", login="ben", signature=other)[0] == "bad-signature"
+    signature = sign_close(KEY, until, trial)
+    assert desk.ask("close", period="2026-06-01", as_="ben", login="ben", signature=signature)[0] == "ok"
+    assert desk.book.closed == [(until, ("ana", "ben"))]
+    assert desk.sound()
+
+
+def test_a_close_is_asked_anew_when_the_balances_have_changed(desk):
+    assert desk.ask("close", period="2026-06-01", as_="ana", login="cy")[0] == "ok"
+    assert desk.ask("close", period="2026-06-01", as_="cy", login="cy")[0] == "wrong-quorum", "ana sat at cy's login"
+    assert desk.ask("close", period="2026-06-01", as_="ana", login="ana")[1].startswith("ana asks to close")
+    desk.now = Instant(START + 20 * HOUR_MS)  # the clock was a day fast
+    assert desk.ask("pay", member="home-01", amount="5", method="cash")[0] == "ok"
+    desk.now = NOW
+    assert desk.ask("close", period="2026-06-01", as_="cy", login="cy")[1].startswith("cy asks to close")
+    assert desk.ask("close", period="2026-06-01", as_="ana", login="ana")[0] == "ok"
+    assert desk.book.closed == [(Instant(START + DAY_MS), ("cy", "ana"))]
     assert desk.sound()
 
 
@@ -412,7 +440,7 @@ def test_an_officer_whose_key_is_revoked_approves_and_closes_nothing(desk):
     assert not desk.book.proposals[0].approved
     assert desk.ask("approve", proposal=1, as_="ana")[0] == "ok", "others go on"
     assert desk.ask("close", period="2026-06-01", as_="ana")[0] == "ok"
-    assert desk.ask("close", period="2026-06-01", as_="cy")[0] == "ok"
+    assert desk.ask("close", period="2026-06-01", as_="cy", login="cy")[0] == "ok"
     assert desk.sound()
 
 
