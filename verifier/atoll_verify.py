@@ -256,9 +256,10 @@ class Bundle:
             held += [[name, point] for point in points]
             add(lines, made)
             if "clauses" in day.terms.charter:
+                digest, shown = self.voted(charter["clauses"], day.rules["vote"].text())
                 if version not in periods:
-                    digest = sha256(encode(charter["clauses"].value)).hexdigest()
                     self.lines.append([f"charter {name}", f"by vote {day.rules['vote'].text()}, hash {digest}"])
+                    self.lines.append([f"vote {name}", shown])
                 periods.setdefault(version, Period()).add(day.terms, cast("Row", day.run.value), own)
         for version, period in periods.items():
             add(lines, period.lines(last=version == charter["version"].whole()))
@@ -280,6 +281,26 @@ class Bundle:
         self.lines.append(["amount", f"{decimal(amount, digits, digits)} {currency} (exact {decimal(exact, 15)})"])
         rest = sha256(self.data[: -len(',"sha256":""}') - 64] + b"}")  # its last part; what nothing needed is undamaged
         self.top["sha256"].same(rest.hexdigest(), "bundle")
+
+    def voted(
+        self, clauses: Node, vote: str
+    ) -> tuple[str, str]:  # hash of the clauses, what shows their vote
+        digest, opened = sha256(encode(clauses.value)).hexdigest(), self.entries.get(("vote.open", vote, ""))
+        results = [entry["body"] for (kind, _, _), entry in self.entries.items() if kind == "vote.result"]
+        results = [result for result in results if result["vote"].text() == vote]
+        if opened is None or not results:
+            return digest, "not shown to be voted for"
+        body, shown = opened["body"], ""
+        named, need = sha256(encode(body["document"].value)).hexdigest(), body["need"].whole()
+        for said in (named, body["digest"].text(), *[result["digest"].text() for result in results]):
+            check(said == digest, f"vote {vote}", f"is about {said}, the charter in force is {digest}")
+        body["of"].need(isinstance(body["of"].value, dict), "is not understood")
+        for result in results:
+            yes, no = ([name.text() for name in result[key].items()] for key in ("yes", "no"))
+            enough = len({*yes} & {*cast("dict[str, Json]", body["of"].value)}) >= need > 0
+            check(enough and result["passed"].value is True, f"vote {vote}", "did not pass")
+            shown = f"passed: {len(yes)} yes, {len(no)} no, {need} needed; recount its ballots with the vote's own file"
+        return digest, shown
 
     def day(self, name: str) -> Day:  # by the charter that settled it and that charter's tariff table
         run = self.entry("run.day", name)["body"]

@@ -25,7 +25,7 @@ from controller.settlement.evidence import (
     parse_replacement,
 )
 from controller.settlement.intervals import BRACKET_MS
-from controller.settlement.published import CHARTER, CHARTER_TABLE, Published
+from controller.settlement.published import CHARTER, CHARTER_TABLE, VOTE, Published
 from controller.settlement.run_names import name_in
 from controller.settlement.runs import BILL, RUN_DAY, SETTLE_DAY, SETTLE_GRID, Rules
 from controller.settlement.tariff import LocalDay
@@ -34,6 +34,7 @@ from controller.shell.settlement_runs import DAY_KINDS, Settled, deliveries
 from controller.shell.signed_days import GATEWAY_KEY, signed_texts
 from controller.store.ledger_file import LedgerFile
 from controller.store.ledger_rows import EntryRow
+from controller.voting import VOTE_RESULT
 from devices.clock import Instant
 from devices.model import IntervalRecord
 
@@ -208,6 +209,8 @@ class _Export:
             body = row.sealed().entry.body
             if row.id == charter or (body.get("charter") == charter and self._is_year(body, day)):
                 self._take(row)
+            if row.id == charter and VOTE in body:
+                self._take_vote(str(body[VOTE]))
         rules = self._published.rules[charter]
         own = next((m for m in rules.members if m.id == self._member), None)
         if own is None:
@@ -219,6 +222,14 @@ class _Export:
         tree = Tree(point.leaf for point in points)
         wanted = {*own.usage_points, *own.water_points}
         return {point.name: _texts64(tree.inclusion(at)) for at, point in enumerate(points) if point.name in wanted}
+
+    def _take_vote(self, vote: str) -> None:
+        """Takes what shows that a charter was voted for; its ballots are in the vote's own file."""
+        opened = self._file.by_id(vote)
+        results = (row for row in self._file.of_kind(VOTE_RESULT) if row.sealed().entry.body.get("vote") == vote)
+        for row in (opened, *results):
+            if row is not None:
+                self._take(row)
 
     def _is_year(self, body: Mapping[str, Json], day: LocalDay) -> bool:
         table = body.get("table")

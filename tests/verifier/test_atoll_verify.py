@@ -166,7 +166,7 @@ def test_golden_bundles_have_their_reports(path):
 
 def test_golden_bundles_are_what_the_ledger_still_writes():
     made = villages.golden()
-    assert {path.name: path.read_bytes() for path in RIGHT} == made
+    assert {path.name: path.read_bytes() for path in RIGHT if path.name not in villages.OLD} == made
 
 
 def test_as_a_program(tmp_path, capsys):

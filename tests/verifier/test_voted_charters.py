@@ -69,7 +69,7 @@ def test_a_household_finds_its_bill_under_every_key_and_price(key: str, price: s
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Returns the bills of weeks in which a vote took effect, by charter, member and period."""
     found = {
-        f"{name} home-02 2026-W23": (villages.GOLDEN / f"voted-{name}.json").read_bytes()
+        f"{name} home-02 2026-W23": (villages.GOLDEN / f"vote-shown-{name}.json").read_bytes()
         for name in ("rounds", "premium")
     }
     for name in ("hourly", "static", "participation"):
@@ -86,6 +86,7 @@ def test_bills_over_a_change_by_vote_are_recomputed_by_both_verifiers(bundles: d
         assert report["verdict"] == "ok", (name, report)
         lines = [what for what, _ in report["lines"]]
         assert "charter 2026-06-04" in lines, "the vote is named, with the hash of what was voted for"
+        assert dict(report["lines"])["vote 2026-06-04"].startswith("passed: 2 yes, 0 no, 2 needed; ")
         assert ("line deliveries" in lines) == ("home-02" in name)
     page = judged([base64.b64encode(data).decode() for data in bundles.values()])
     # the page says registers in its own words
@@ -106,6 +107,13 @@ def test_bills_over_a_change_by_vote_are_recomputed_by_both_verifiers(bundles: d
         ("participation", "run.day", lambda body: body["public"]["given_by_community"][0].__setitem__(48, "1" * 14),
          "shared"),
         ("static", "delivery", lambda body: body.update(state="lost"), "line fee per bill"),
+        ("static", "vote.result", lambda body: body.update(passed=False), "vote 0"),
+        ("static", "vote.result", lambda body: body.update(yes=["home-01", "home-01"]), "vote 0"),
+        ("static", "vote.result", lambda body: body.update(yes=["home-01", "nobody"]), "vote 0"),
+        ("static", "vote.result", lambda body: body.update(digest="00" * 32), "vote 0"),
+        ("static", "vote.open", lambda body: body.update(need=3), "vote 0"),
+        ("static", "vote.open", lambda body: body.update(digest="00" * 32), "vote 0"),
+        ("static", "vote.open", lambda body: body["document"].update(name="other"), "vote 0"),
         ("static", "delivery", lambda body: body.update(member="home-01"), "line fee per bill"),
     ],
 )  # fmt: skip
@@ -124,6 +132,15 @@ def test_what_a_hub_does_otherwise_is_named(bundles, monkeypatch, name, kind, ch
     )
     report = judge(forged)
     assert (report["verdict"], where in str(report["where"])) == ("differs", True), report
+
+
+@pytest.mark.parametrize("kind", ["vote.open", "vote.result"])
+def test_a_bundle_without_the_vote_says_so(bundles: dict[str, bytes], kind: str) -> None:
+    document = json.loads(bundles["rounds home-02 2026-W23"])
+    document["entries"].remove(villages.entry_of(document, kind))
+    without, old = villages.resealed(document), (villages.GOLDEN / "voted-rounds.json").read_bytes()
+    for report in (judge(without), *judged([base64.b64encode(data).decode() for data in (without, old)])):
+        assert (report["verdict"], dict(report["lines"])["vote 2026-06-04"]) == ("ok", "not shown to be voted for")
 
 
 def test_a_clause_that_is_not_known_cannot_be_judged() -> None:

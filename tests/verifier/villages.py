@@ -27,6 +27,8 @@ from tests.ledger_village import Village, charter, local_midnight, members, rule
 from verifier.atoll_verify import judge
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "bundles"
+OLD = ("voted-premium.json", "voted-rounds.json")
+"""Bundles as they were written once: before they held a charter's vote."""
 START = local_midnight("2026-06-01")
 AUTUMN = local_midnight("2026-10-24")  # the next day has 100 slots
 
@@ -330,7 +332,7 @@ def golden() -> dict[str, bytes]:
         found["new-log-key.json"] = export_bill(rotated(Path(folder) / "rotated"), "home-01", "2026-06-02")
         for name in ("rounds", "premium"):
             (Path(folder) / name).mkdir()
-            found[f"voted-{name}.json"] = export_bill(voted(Path(folder) / name, name), "home-02", "2026-W23")
+            found[f"vote-shown-{name}.json"] = export_bill(voted(Path(folder) / name, name), "home-02", "2026-W23")
         found["autumn-week.json"] = export_bill(autumn(week), "home-01", "2026-W43")
     return found
 
