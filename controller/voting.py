@@ -17,6 +17,7 @@ from hashlib import sha256
 from controller.ledger.canonical import Json, NotCanonical, encode
 from controller.ledger.entries import Entry
 from controller.ledger.identity import PREFIX, BadDid, BadSignature, did_of, public_key_of, verify_document
+from controller.settlement.published import Published
 from devices.clock import HOUR_MS, Instant
 
 VOTE_RULES, VOTE_OPEN, VOTE_CAST, VOTE_RESULT = "vote.rules", "vote.open", "vote.cast", "vote.result"
@@ -178,6 +179,18 @@ def charter_electorate(quorum: Json, members: Mapping[str, str]) -> Electorate:
             return Electorate({names.get(did, did): did for did in dids}, need, hours)
         case _:
             raise NotCanonical(f"quorum {quorum!r} is not approvals, of and expires_h")
+
+
+def electorate_at(polls: Polls, published: Published, now: Instant) -> tuple[str, Electorate]:
+    """Returns (entry that says so, who may vote now): by the charter in force, else by the site file.
+
+    Raises:
+        NotCanonical, BadDid: see `charter_electorate`.
+    """
+    rules = ("", Electorate()) if polls.rules is None else polls.rules
+    name = published.in_force(now)
+    clauses = published.rules[name].charter.clauses
+    return rules if clauses is None else (name, charter_electorate(clauses.get("quorum"), rules[1].of))
 
 
 def voter_key(text: str) -> str:

@@ -34,6 +34,7 @@ from controller.voting import (
     ballot_body,
     charter_electorate,
     digest_of,
+    electorate_at,
     names_of,
     opening,
 )
@@ -65,11 +66,7 @@ class PollReader:
 
     def electorate(self, now: Instant) -> tuple[str, Electorate]:
         """Returns (entry that says so, who may vote now): by the charter in force, else by the site file."""
-        polls = self.now()
-        rules = ("", Electorate()) if polls.rules is None else polls.rules
-        name = self.published.in_force(now)
-        clauses = self.published.rules[name].charter.clauses
-        return rules if clauses is None else (name, charter_electorate(clauses.get("quorum"), rules[1].of))
+        return electorate_at(self.now(), self.published, now)
 
 
 class _Refused(ValueError):

@@ -36,6 +36,7 @@ from controller.shell.signed_days import any_signed, damaged_days, signed_texts
 from controller.store.ledger_file import LedgerFile, NotALedger
 from controller.store.ledger_rows import EntryRow, entry_period, kept_of, point_owner
 from controller.store.record_rows import RecordRow, plain_day, row_leaves
+from controller.vote_audit import VoteAudit
 from devices.clock import DAY_MS, Instant, iso
 
 END_OF_TIME = Instant(2**62)
@@ -107,6 +108,7 @@ class _Check:
         self._keys: list[LogKey] = []  # of the log, as its entries hand it over
         self._policies: list[LogPolicy] = []  # who must have signed its heads
         self._published = Published()
+        self._votes = VoteAudit(self._published)
         self._runs: dict[str, LocalDay] = {}  # settled days
         self._there = {seq for seq, _ in file.payloads()}
         self._gone: dict[str, int] = {}  # member -> first entry whose body is not there
@@ -197,6 +199,8 @@ class _Check:
                 self._keys.append(next_key(self._keys, seq, entry.body))
             if entry.kind == LOG_POLICY:
                 self._policies.append(read_policy(seq, entry.body))
+            if problem := self._votes.entry(entry):
+                self._find("entries", f"entry {seq}", f"{entry.kind}: {problem}")
             self._published.absorb(entry)
             if entry.kind == RUN_DAY:
                 body = entry.body
