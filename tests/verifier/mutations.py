@@ -64,11 +64,11 @@ def mutated_text(data: bytes, rng: random.Random) -> bytes:
     return canonical(top)
 
 
-def forged(data: bytes, rng: random.Random) -> bytes:
-    """Returns a bundle or a vote's file of a forged log in which one entry says something else."""
+def forged(data: bytes, rng: random.Random, kinds: tuple[str, ...] = ()) -> bytes:
+    """Returns a bundle or a vote's file of a forged log in which one entry (of these kinds) says something else."""
     top = json.loads(data)
     documents = [json.loads(entry["document"]) for entry in top["entries"]]
-    number = rng.randrange(len(documents))
+    number = rng.choice([at for at, one in enumerate(documents) if not kinds or one["kind"] in kinds])
     part = rng.choice([part for part in ("body", None) if part is None or documents[number][part]])
     if part is None:
         documents[number] = mutated(documents[number], rng)

@@ -34,6 +34,15 @@ def test_a_part_that_no_version_names_cannot_be_judged() -> None:
     assert judged([base64.b64encode(one).decode() for one in made]) == own
 
 
+def test_both_give_the_same_report_on_a_forged_vote(request: pytest.FixtureRequest) -> None:
+    data, rng = (villages.GOLDEN / "vote-shown-rounds.json").read_bytes(), random.Random(37)
+    count = 600 if request.config.getoption("--deep") else 40
+    made = [forged(data, rng, ("vote.open", "vote.result")) for _ in range(count)]
+    own = [judge(one) for one in made]
+    assert judged([base64.b64encode(one).decode() for one in made]) == own
+    assert {"ok", "differs", "cannot judge"} <= {str(one["verdict"]) for one in own}
+
+
 @pytest.mark.parametrize(
     "name", [pytest.param(one.stem, marks=() if one.stem in QUICK else pytest.mark.deep) for one in GOLDEN]
 )

@@ -139,7 +139,8 @@ def test_a_bundle_without_the_vote_says_so(bundles: dict[str, bytes], kind: str)
     document = json.loads(bundles["rounds home-02 2026-W23"])
     document["entries"].remove(villages.entry_of(document, kind))
     without, old = villages.resealed(document), (villages.GOLDEN / "voted-rounds.json").read_bytes()
-    for report in (judge(without), *judged([base64.b64encode(data).decode() for data in (without, old)])):
+    reports: list[Any] = [judge(without), *judged([base64.b64encode(data).decode() for data in (without, old)])]
+    for report in reports:
         assert (report["verdict"], dict(report["lines"])["vote 2026-06-04"]) == ("ok", "not shown to be voted for")
 
 

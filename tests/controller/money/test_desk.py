@@ -36,6 +36,7 @@ from controller.operators import give
 from controller.settlement.charter import Member
 from controller.shell.bookkeeper import Bookkeeper
 from controller.shell.books import Books
+from controller.shell.key_file import new_key_file
 from controller.shell.ledger_verify import verify
 from devices.clock import DAY_MS, HOUR_MS, SLOT_MS, Instant
 from tests.controller.scene import village
@@ -259,6 +260,23 @@ def test_an_officer_with_a_key_closes_with_it(desk):
     assert desk.ask("close", period="2026-06-01", as_="ben", login="ben", signature=signature)[0] == "ok"
     assert desk.book.closed == [(until, ("ana", "ben"))]
     assert desk.sound()
+
+
+def test_the_command_signs_a_close(desk, tmp_path):
+    key = tmp_path / "ben.pem"
+    officer = Officer("ben", "auditor", new_key_file(key).did)
+    desk.books.close(desk.now)
+    own = replace(village_rules(), money=replace(MONEY, officers=(MONEY.officers[0], officer)))
+    desk.books = Books.open(tmp_path / "ledger.db", own)
+    assert desk.ask("close", period="2026-06-01", as_="ana", login="ana")[0] == "ok"
+    desk.books.close(desk.now)
+    close = ["close", "2026-06-01", "--as", "ben", "--data-dir", str(tmp_path)]
+    refused = CliRunner().invoke(treasury, close)
+    assert refused.exit_code == 1, "an officer with a key signs"
+    done = CliRunner().invoke(treasury, [*close, "--key", str(key)])
+    assert "closed by ana and ben" in done.output, done
+    desk.books = Books.open(tmp_path / "ledger.db", own)
+    assert verify(tmp_path).findings == []
 
 
 def test_a_close_is_asked_anew_when_the_balances_have_changed(desk):
