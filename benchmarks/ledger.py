@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from controller.ledger.core import OpenAccount, Post
 from controller.ledger.entries import Entry, EntryState, Posting, SealedEntry, derived_id, seal
 from controller.ledger.note import Signer
+from controller.ledger.orders import OpenAccount, Post
 from controller.shell.journal import LogWriter
 from controller.store.entry_table import EntryTable
 from controller.store.ledger_file import LedgerFile

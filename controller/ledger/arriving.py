@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from controller.ledger.canonical import IntegerTooLarge, Json, NotCanonical
-from controller.ledger.core import LedgerState, apply
+from controller.ledger.core import apply
 from controller.ledger.entries import Entry, EntryState, SealedEntry, UnknownVersion, unseal
 from controller.ledger.orders import (
     ACCOUNT_LIMITS,
@@ -29,6 +29,7 @@ from controller.ledger.orders import (
     SetLimits,
     VoidPending,
 )
+from controller.ledger.state import LedgerState
 from devices.clock import Instant
 
 Find = Callable[[str], SealedEntry | None]

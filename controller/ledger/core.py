@@ -1,4 +1,4 @@
-"""The rules of the book: `apply(state, command)` says what would be written, `absorb` makes it so.
+"""The rules of the book: `apply(state, command)` says what would be written, `state.absorb` makes it so.
 
 `apply` changes nothing; it answers with the sealed entry, with Duplicate (same id, same content: nothing to
 do), or with a Rejection that a treasurer understands. The rules stand in `judging`, what they look at in `state`.
@@ -10,14 +10,13 @@ from dataclasses import replace
 
 from controller.ledger.canonical import IntegerTooLarge, Json, NotCanonical
 from controller.ledger.entries import Entry, EntryState, Posting, SealedEntry, is_entry_id, seal
-from controller.ledger.judging import judge, judge_accounts, judge_postings
+from controller.ledger.judging import judge
 from controller.ledger.orders import (
     ACCOUNT_LIMITS,
     ACCOUNT_OPENED,
     APPROVAL,
     PERIOD_CLOSE,
     PERIOD_CLOSING,
-    RULED_KINDS,
     Approve,
     AskClose,
     ClosePeriod,
@@ -35,40 +34,7 @@ from controller.ledger.orders import (
     VoidPending,
 )
 from controller.ledger.quorum import quorum_of
-from controller.ledger.state import Account, Balance, Closing, LedgerState, absorb, absorb_rule
-
-__all__ = [
-    "ACCOUNT_LIMITS",
-    "ACCOUNT_OPENED",
-    "APPROVAL",
-    "PERIOD_CLOSE",
-    "PERIOD_CLOSING",
-    "RULED_KINDS",
-    "Account",
-    "Approve",
-    "AskClose",
-    "Balance",
-    "ClosePeriod",
-    "Closing",
-    "Command",
-    "Duplicate",
-    "ExpirePending",
-    "LedgerState",
-    "OpenAccount",
-    "Post",
-    "PostPending",
-    "Rejection",
-    "RejectionCode",
-    "Reserve",
-    "Reverse",
-    "SetLimits",
-    "VoidPending",
-    "absorb",
-    "absorb_rule",
-    "apply",
-    "judge_accounts",
-    "judge_postings",
-]
+from controller.ledger.state import LedgerState
 
 
 def apply(

@@ -57,7 +57,7 @@ def judge(state: LedgerState, command: Command, entry: Entry) -> Rejection | Non
             problem = _judge_close(state, command)
         case VoidPending():
             problem = None
-    return problem or judge_postings(entry) or judge_accounts(state, entry)
+    return problem or _judge_postings(entry) or _judge_accounts(state, entry)
 
 
 def _judge_kind(entry: Entry) -> Rejection | None:
@@ -225,7 +225,7 @@ def _judge_reversal(state: LedgerState, command: Reverse) -> Rejection | None:
     return None
 
 
-def judge_postings(entry: Entry) -> Rejection | None:
+def _judge_postings(entry: Entry) -> Rejection | None:
     """Returns why the amounts of an entry cannot stand, whatever the accounts hold."""
     sums: dict[str, int] = {}
     for posting in entry.postings:
@@ -241,7 +241,7 @@ def judge_postings(entry: Entry) -> Rejection | None:
     return None
 
 
-def judge_accounts(state: LedgerState, entry: Entry) -> Rejection | None:
+def _judge_accounts(state: LedgerState, entry: Entry) -> Rejection | None:
     """Returns why an entry cannot stand in this ledger: closed period, unknown accounts, limits."""
     if entry.postings and entry.at < state.sealed_until:
         return Rejection(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from controller.ledger.core import Balance, LedgerState, absorb, apply
+from controller.ledger.core import apply
 from controller.ledger.entries import Entry, Posting, SealedEntry
 from controller.ledger.orders import (
     Approve,
@@ -24,6 +24,7 @@ from controller.ledger.orders import (
     Reverse,
     VoidPending,
 )
+from controller.ledger.state import Balance, LedgerState, absorb
 
 LINKED_MAX = 1_000
 
@@ -80,7 +81,9 @@ class Chain:
 def _touched(state: LedgerState, commands: Sequence[Command]) -> LedgerState:
     """Returns a copy of only that part of the state which these commands look at or change."""
     scratch = LedgerState(
-        lifelines=set(state.lifelines), closings=dict(state.closings), officers=state.officers,
+        lifelines=set(state.lifelines),
+        closings=dict(state.closings),
+        officers=state.officers,
         sealed_until=state.sealed_until,
     )  # fmt: skip - closings are few: those that one person has asked for
     for command in commands:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from controller.ledger.canonical import AMOUNT_LIMIT, Json
-from controller.ledger.core import LedgerState
 from controller.ledger.entries import Posting, derived_id
 from controller.ledger.orders import (
     Approve,
@@ -23,6 +22,7 @@ from controller.ledger.orders import (
     VoidPending,
 )
 from controller.ledger.quorum import QUORUM, NotCanonical, quorum_of
+from controller.ledger.state import LedgerState
 from controller.money.arrears import arrears, kept, step_text
 from controller.money.cashbook import (
     ARREARS_DONE,

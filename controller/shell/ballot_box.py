@@ -13,8 +13,8 @@ from controller.charter_file import NotACharter, parse_document
 from controller.charter_schema import CharterFile
 from controller.commands import CommandResult
 from controller.ledger.canonical import Json, NotCanonical
-from controller.ledger.core import Duplicate, Post, Rejection
 from controller.ledger.entries import derived_id
+from controller.ledger.orders import Duplicate, Post, Rejection
 from controller.money.desk import Asked, Request
 from controller.settlement.charter import Charter
 from controller.settlement.published import CHARTER, Published

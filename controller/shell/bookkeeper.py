@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from controller import hub as core
 from controller.commands import CommandResult, MoneyRequest
-from controller.ledger.core import Rejection
 from controller.ledger.entries import derived_id
+from controller.ledger.orders import Rejection
 from controller.money.desk import Asked
 from controller.shell.books import Books
 from controller.shell.statements import STATEMENTS

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from controller.commands import CommandResult
 from controller.ledger.canonical import Json
-from controller.ledger.core import Duplicate, Post, Rejection
 from controller.ledger.entries import EntryState, SealedEntry, derived_id
 from controller.ledger.note import Signer
+from controller.ledger.orders import Duplicate, Post, Rejection
 from controller.money.desk import Asked, Request
 from controller.settlement.arrivals import Arrivals
 from controller.settlement.charter import Charter

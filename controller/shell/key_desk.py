@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, cast
 
 from controller.commands import CommandResult
-from controller.ledger.core import Duplicate, Post, Rejection
+from controller.ledger.orders import Duplicate, Post, Rejection
 from controller.money.rules import MONEY_RULES
 from controller.shell.day_shelf import DayShelf
 from controller.shell.log_keys import Keyring

@@ -12,9 +12,9 @@ from pathlib import Path
 from threading import Lock
 
 from controller.ledger.canonical import Json
-from controller.ledger.core import Balance
 from controller.ledger.entries import EntryState, Posting
 from controller.ledger.merkle import Tree
+from controller.ledger.state import Balance
 from controller.settlement.arrivals import ProvisionalSlot
 from controller.settlement.bills import Line, day_lines, exact, merge, minor_text, round_minor
 from controller.settlement.intervals import Kept, PointDay

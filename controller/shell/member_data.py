@@ -11,8 +11,8 @@ from pathlib import Path
 import apsw
 
 from controller.ledger.canonical import Json
-from controller.ledger.core import Post
 from controller.ledger.entries import EntryState, derived_id
+from controller.ledger.orders import Post
 from controller.settlement.accounts import owes_account
 from controller.settlement.published import CHARTER, parse_rules
 from controller.settlement.runs import BILL, SETTLE_DAY

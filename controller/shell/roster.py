@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from controller.commands import CommandResult
 from controller.ledger.canonical import Json
-from controller.ledger.core import Duplicate, Post, Rejection
+from controller.ledger.orders import Duplicate, Post, Rejection
 from controller.money.desk import Asked, Request
 from controller.settlement.charter import Member
 from controller.shell.ballot_box import BallotBox

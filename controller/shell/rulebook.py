@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from controller.charter_file import published as published_charter
 from controller.ledger.canonical import Json
-from controller.ledger.core import OpenAccount, Post
 from controller.ledger.cosign import Policy
 from controller.ledger.entries import SealedEntry, derived_id
+from controller.ledger.orders import OpenAccount, Post
 from controller.money.rules import MONEY_RULES, MoneyRules
 from controller.money.rules import rules_document as money_document
 from controller.settlement.accounts import COMMUNITY_ACCOUNTS, ENERGY, WATER, member_accounts, money

@@ -6,8 +6,8 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from controller.ledger.canonical import Json
-from controller.ledger.core import Post, Reverse
 from controller.ledger.entries import Entry, EntryState, SealedEntry, derived_id
+from controller.ledger.orders import Post, Reverse
 from controller.settlement.evidence import EVIDENCE_KINDS, Evidence
 from controller.settlement.intervals import BRACKET_MS, Kept, PointDay, Proofs, point_day
 from controller.settlement.published import Published

@@ -7,10 +7,9 @@ from typing import cast
 
 from controller.commands import CommandResult
 from controller.ledger.canonical import Json
-from controller.ledger.core import Post, Rejection
 from controller.ledger.entries import Entry, SealedEntry, derived_id, is_entry_id
 from controller.ledger.identity import BadSignature, verify_document
-from controller.ledger.orders import Duplicate
+from controller.ledger.orders import Duplicate, Post, Rejection
 from controller.money.desk import Asked, Request
 from controller.settlement.evidence import CLOCK_SET, METER_REPLACED, ClockSet, Evidence, Replacement
 from controller.settlement.published import CHARTER, parse_rules

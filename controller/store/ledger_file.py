@@ -14,8 +14,8 @@ from typing import cast
 
 import apsw
 
-from controller.ledger.core import Account, Balance
 from controller.ledger.entries import SealedEntry
+from controller.ledger.state import Account, Balance
 from controller.ledger.vault import Altered, Unreadable, Vault
 from controller.settlement.arrivals import ProvisionalSlot
 from controller.settlement.intervals import Kept

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from controller.ledger.core import Account, Balance
 from controller.ledger.entries import MOVING, EntryState, Posting, SealedEntry
+from controller.ledger.state import Account, Balance
 from controller.ledger.trial import trial_balance
 from controller.store.ledger_rows import EntryRow, entry_period
 from devices.clock import Instant

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Protocol
 
-from controller.ledger.core import Account, Balance
 from controller.ledger.entries import SealedEntry
+from controller.ledger.state import Account, Balance
 from controller.store.ledger_rows import EntryRow
 from devices.clock import Instant
 

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.ledger.audit import LogAudit
-from controller.ledger.core import (
+from controller.ledger.core import apply
+from controller.ledger.entries import Posting, SealedEntry, derived_id, is_entry_id, unseal
+from controller.ledger.orders import (
     Duplicate,
     ExpirePending,
-    LedgerState,
     OpenAccount,
     Post,
     PostPending,
@@ -21,10 +22,8 @@ from controller.ledger.core import (
     Reserve,
     Reverse,
     VoidPending,
-    absorb,
-    apply,
 )
-from controller.ledger.entries import Posting, SealedEntry, derived_id, is_entry_id, unseal
+from controller.ledger.state import LedgerState, absorb
 from devices.clock import Instant
 
 AT = Instant(1_780_000_000_000)

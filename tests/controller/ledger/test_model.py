@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from controller.ledger import core, entries, linked, orders
+from controller.ledger import core, entries, linked, orders, state
 from devices.clock import Instant
 
 AT = 1_780_000_000_000
@@ -168,7 +168,7 @@ class Both:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.book, self.model = core.LedgerState(), Model()
+        self.book, self.model = state.LedgerState(), Model()
         self.log: list = []
         self.sealed_of: dict = {}
         self.now, self.count = AT, 0
@@ -191,7 +191,7 @@ class Both:
         return ""
 
     def keep(self, sealed) -> None:
-        core.absorb(self.book, sealed)
+        state.absorb(self.book, sealed)
         self.log.append(sealed.entry.id)
         self.sealed_of[sealed.entry.id] = sealed
 

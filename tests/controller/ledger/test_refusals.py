@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 
 from controller.ledger.arriving import apply_entry, read_entry
 from controller.ledger.canonical import NotCanonical, encode
-from controller.ledger.core import (
+from controller.ledger.core import apply
+from controller.ledger.entries import Entry, EntryState, Posting, SealedEntry, derived_id, seal
+from controller.ledger.identity import SigningKey
+from controller.ledger.linked import apply_linked
+from controller.ledger.orders import (
     Approve,
     AskClose,
     ClosePeriod,
     Duplicate,
-    LedgerState,
     OpenAccount,
     Post,
     PostPending,
@@ -24,13 +27,9 @@ from controller.ledger.core import (
     RejectionCode,
     Reserve,
     SetLimits,
-    absorb,
-    apply,
 )
-from controller.ledger.entries import Entry, EntryState, Posting, SealedEntry, derived_id, seal
-from controller.ledger.identity import SigningKey
-from controller.ledger.linked import apply_linked
 from controller.ledger.quorum import Approver, Quorum, sign_approval, sign_close
+from controller.ledger.state import LedgerState, absorb
 from controller.ledger.trial import trial_balance, trial_root
 from devices.clock import Instant
 

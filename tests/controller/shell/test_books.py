@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.entry_words import entry_text
-from controller.ledger.core import Duplicate, Rejection
 from controller.ledger.entries import SealedEntry, derived_id
+from controller.ledger.orders import Duplicate, Rejection
 from controller.money.desk import Asked
 from controller.money.rules import MoneyRules, Officer
 from controller.settlement.intervals import Quarantine

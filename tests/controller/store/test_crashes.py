@@ -11,9 +11,9 @@ from pathlib import Path
 import apsw
 import pytest
 
-from controller.ledger.core import OpenAccount, Post
 from controller.ledger.entries import Posting, SealedEntry, derived_id
 from controller.ledger.note import Signer
+from controller.ledger.orders import OpenAccount, Post
 from controller.shell.journal import Journal, JournalDamaged
 from controller.store.ledger_file import LedgerFile, NotALedger
 from devices.clock import Instant

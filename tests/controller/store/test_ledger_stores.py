@@ -9,7 +9,9 @@ import apsw
 import pytest
 
 from controller.ledger.audit import LogAudit
-from controller.ledger.core import (
+from controller.ledger.entries import MOVING, Posting, SealedEntry, derived_id
+from controller.ledger.note import Signer
+from controller.ledger.orders import (
     Approve,
     AskClose,
     ClosePeriod,
@@ -25,8 +27,6 @@ from controller.ledger.core import (
     SetLimits,
     VoidPending,
 )
-from controller.ledger.entries import MOVING, Posting, SealedEntry, derived_id
-from controller.ledger.note import Signer
 from controller.ledger.trial import trial_balance, trial_root
 from controller.shell.journal import LogWriter
 from controller.store.ledger_file import LedgerFile
