@@ -282,9 +282,7 @@ class Bundle:
         rest = sha256(self.data[: -len(',"sha256":""}') - 64] + b"}")  # its last part; what nothing needed is undamaged
         self.top["sha256"].same(rest.hexdigest(), "bundle")
 
-    def voted(
-        self, clauses: Node, vote: str
-    ) -> tuple[str, str]:  # hash of the clauses, what shows their vote
+    def voted(self, clauses: Node, vote: str) -> tuple[str, str]:  # hash of the clauses, what shows their vote
         digest, opened = sha256(encode(clauses.value)).hexdigest(), self.entries.get(("vote.open", vote, ""))
         results = [entry["body"] for (kind, _, _), entry in self.entries.items() if kind == "vote.result"]
         results = [result for result in results if result["vote"].text() == vote]

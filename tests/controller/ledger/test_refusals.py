@@ -305,3 +305,17 @@ def test_an_entry_is_sealed_in_the_canonical_form_of_its_fields(value, text, amo
     fields |= {} if expires is None else {"expires": expires}
     fields |= {"link": [1, 2]} if linked else {}
     assert seal(entry).document == encode(fields)
+
+
+def test_a_chain_is_judged_by_charters_and_officers_too(state):
+    home = {"id": "home", "role": "household", "lifeline": True}
+    write(state, Post(ident("charter"), AT, "charter", (), {"members": [home]}))
+    write(state, Post(ident("money"), AT, "money.rules", (), MONEY))
+    write(state, OpenAccount(ident("owes"), AT, "member:home:owes"))
+    for command, code in (
+        (SetLimits(ident("cut"), AT, "member:home:owes", None, 0, "debts"), RejectionCode.LIFELINE),
+        (closing("ben", signature=""), RejectionCode.BAD_SIGNATURE),
+    ):
+        outcome = apply_linked(state, [command])
+        assert isinstance(outcome, Rejection)
+        assert outcome.code is code
