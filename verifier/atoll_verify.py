@@ -44,7 +44,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 PointDay: TypeAlias = tuple[list[int], list[int], list[str], str]  # imports, exports, ways, why held back
 Steps: TypeAlias = dict[int, list[list[int]]]  # new meter -> closing and opening registers
-Clocks: TypeAlias = list[tuple[int, int, int]]  # set at [ms], error [ms], drift [ppm]
+Clocks: TypeAlias = list[tuple[int, int, int, bool]]  # set at [ms], error [ms], drift [ppm], ends those before
 SLOT_MS, BRACKET_MS = 15 * 60_000, 31 * 86_400_000
 OCMF, QUALITIES = "ECDSA-secp256r1-SHA256", {"G": "measured", "S": "estimated", "O": "suspect"}
 UNITS = {"uWh": (9, "kWh", 1), "mL": (6, "m3", 1_000), "amount": (15, "", 1)}  # places, name, scale to 1e-15
@@ -67,6 +67,13 @@ def record_leaf(record: Record, point: str, commodity: str) -> bytes:
     text = f'"clock":"{clock}","commodity":"{commodity}","end":{start + SLOT_MS},"epoch":{epoch},"export_end":{e1}'
     text += f',"export_start":{e0},"import_end":{i1},"import_start":{i0},"page":{page},"quality":"{quality}"'
     return sha256(f'\0{{{text},"start":{start},"usage_point":"{point}","v":1}}'.encode()).digest()
+
+
+def bound_ms(clocks: Clocks, end: int) -> int:  # how far the clock may be off by the statements in force
+    bounds = [2**53]
+    for at, error, drift, alone in sorted(clocks, key=itemgetter(0)):  # of one instant as they were written
+        bounds = [*bounds * (not alone), error - drift * (at - end) // 10**6] if at <= end else bounds
+    return min(bounds)
 
 
 def point_day(day: Day, known: list[Record], steps: Steps, clocks: Clocks, *, contradicted: bool) -> PointDay:
@@ -98,8 +105,7 @@ def point_day(day: Day, known: list[Record], steps: Steps, clocks: Clocks, *, co
             held = held or (quality if quality == "suspect" else wrong)
             way, slots, took, gave = "gateway" if quality == "estimated" else "measured", 1, i1 - i0, e1 - e0
             if limit is not None and clock != "synchronised":
-                bound = min((e - d * (s - end) // 10**6 for s, e, d in clocks if s <= end), default=2**53)
-                way = "clock" if bound > limit else way.replace("measured", "marked")
+                way = "clock" if bound_ms(clocks, end) > limit else way.replace("measured", "marked")
             if way == "clock" and parts and parts[-1][4] == way and after == start:  # averaged together
                 start, *more, _ = parts.pop()
                 slots, took, gave = slots + more[0], took + more[1], gave + more[2]
@@ -224,7 +230,8 @@ class Bundle:
                 step = [[end.whole() for end in body[key].items(2)] for key in ("closing", "opening")]
                 self.steps[body["usage_point"].text()][body["epoch"].whole()] = step
             for point in body["usage_points"].items() if kind == "clock.set" else ():
-                clock = body["at"].whole(), body["error_ms"].whole(), body["drift_ppm"].whole()
+                alone = cast("Row", body.value).get("supersedes") is True  # older statements hold beside each other
+                clock = body["at"].whole(), body["error_ms"].whole(), body["drift_ppm"].whole(), alone
                 self.clocks[point.text()].append(clock)
             self.gateways |= {(body["node"].text(), body["key"].text())} if kind == "gateway.key" else set()
         for (kind, name, _), entry in self.entries.items():

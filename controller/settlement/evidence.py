@@ -56,6 +56,7 @@ class ClockSet:
     at: Instant
     error_ms: int
     drift_ppm: int
+    supersedes: bool = True  # from `at` on it holds alone; statements from before this was known hold beside each other
 
     def bound_ms(self, at: Instant) -> int:
         """Returns how far the clock may be off at a later instant [ms]."""
@@ -68,6 +69,7 @@ class ClockSet:
             "at": self.at,
             "error_ms": self.error_ms,
             "drift_ppm": self.drift_ppm,
+            "supersedes": self.supersedes,
             "source": source,
             "reason": reason,
             "by": by,
@@ -117,11 +119,10 @@ class Evidence:
         """Returns whether the time of a record is less sure than the charter tolerates; never without a tolerance."""
         if tolerance_ms is None or record.clock is ClockQuality.SYNCHRONISED:
             return False
-        bounds = (
-            clock.bound_ms(record.end)
-            for clock in self.clocks
-            if clock.at <= record.end and record.usage_point in clock.usage_points
-        )
+        bounds: list[int] = []  # those of one instant stay as they were written
+        for clock in sorted(self.clocks, key=lambda clock: clock.at):
+            if clock.at <= record.end and record.usage_point in clock.usage_points:
+                bounds = [*([] if clock.supersedes else bounds), clock.bound_ms(record.end)]
         return min(bounds, default=tolerance_ms + 1) > tolerance_ms
 
 
@@ -182,6 +183,7 @@ def parse_clock_set(body: Mapping[str, Json]) -> ClockSet:
         Instant(_whole(body, "at")),
         _whole(body, "error_ms"),
         _whole(body, "drift_ppm"),
+        body.get("supersedes") is True,
     )
 
 

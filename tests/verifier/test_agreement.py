@@ -54,8 +54,8 @@ def series(rng: random.Random) -> tuple[list[IntervalRecord], Evidence]:
         if rng.random() < 0.02:
             records.append(replace(records[-1], page=page + 1_000))
     for _ in range(rng.randrange(3)):
-        error, drift = rng.randrange(2_000), rng.choice((0, 30, 90))
-        evidence.clocks.append(ClockSet(frozenset({"m"}), Instant(rng.randrange(90, 115) * SLOT_MS), error, drift))
+        error, drift, at = rng.randrange(2_000), rng.choice((0, 30, 90)), Instant(rng.randrange(90, 115) * SLOT_MS)
+        evidence.clocks.append(ClockSet(frozenset({"m"}), at, error, drift, supersedes=rng.random() < 0.7))
     return records, evidence
 
 
@@ -84,7 +84,7 @@ def theirs(records: list[IntervalRecord], evidence: Evidence, tolerance: int | N
     terms = Terms(charter, [], {}, [0] * DAY.slots, DAY.start)
     day = atoll_verify.Day(DAY.name, DAY.start, DAY.end, terms, nothing, nothing, nothing)
     steps = {e: [list(r.closing), list(r.opening)] for e, r in evidence.replaced.get("m", {}).items()}
-    clocks: Any = [(clock.at, clock.error_ms, clock.drift_ppm) for clock in evidence.clocks]
+    clocks: Any = [(clock.at, clock.error_ms, clock.drift_ppm, clock.supersedes) for clock in evidence.clocks]
     imports, exports, ways, held = atoll_verify.point_day(day, known, steps, clocks, contradicted=not signed)
     counts = {way: ways.count(way) for way in atoll_verify.WAYS if way in ways}
     return imports, exports, counts, held

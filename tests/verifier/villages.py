@@ -27,8 +27,8 @@ from tests.ledger_village import Village, charter, local_midnight, members, rule
 from verifier.atoll_verify import judge
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "bundles"
-OLD = ("voted-premium.json", "voted-rounds.json")
-"""Bundles as they were written once: before they held a charter's vote."""
+OLD = ("clock-averaged.json", "clock-set.json", "voted-premium.json", "voted-rounds.json")
+"""Bundles as they were written once: before a clock statement superseded others, before they held a charter's vote."""
 START = local_midnight("2026-06-01")
 AUTUMN = local_midnight("2026-10-24")  # the next day has 100 slots
 
@@ -104,7 +104,10 @@ def swap(folder: Path) -> Path:
 
 
 def unsure(folder: Path) -> Path:
-    """Returns three days whose clocks are not synchronised on the second; a clock of home-02 was set by GNSS."""
+    """Returns three days whose clocks are not synchronised on the second.
+
+    The clock of home-02 was set by GNSS in the morning, and found to be an hour off in the afternoon.
+    """
     records = [
         replace(r, clock=ClockQuality.HOLDOVER) if START + DAY_MS <= r.start < START + 2 * DAY_MS else r
         for r in Village(START, 2).until(Instant(START + 3 * DAY_MS))
@@ -114,17 +117,20 @@ def unsure(folder: Path) -> Path:
         "do": "clock", "usage_points": ["home-02", "home-02.water"], "source": "gnss", "reason": "no internet",
         "error_ms": 500, "drift_ppm": 20, "at": at,
     }  # fmt: skip
-    return stated(folder, records, request, clock_tolerance_ms=1_000)
+    worse = {**request, "error_ms": HOUR_MS, "at": START + DAY_MS + 60 * SLOT_MS}
+    return stated(folder, records, request, worse, clock_tolerance_ms=1_000)
 
 
-def stated(folder: Path, records: list[IntervalRecord], request: dict, **changes) -> Path:
-    """Returns the ledger that settled these records, and again after a statement."""
+def stated(folder: Path, records: list[IntervalRecord], *requests: dict, **changes) -> Path:
+    """Returns the ledger that settled these records, and again after statements."""
     path, end = folder / "ledger.db", Instant(records[-1].end + 12 * HOUR_MS)
     books = Books.open(path, rules(2, **changes))
     live(books, records, end)
-    result = books.state(Asked(derived_id(end, "stated", str(request["do"])), "treasurer", end), request)
-    assert result.accepted, result
-    books.run_due(end)
+    for number, request in enumerate(requests):
+        name = derived_id(end, "stated", str(request["do"]), *([number] if number else []))
+        result = books.state(Asked(name, "treasurer", end), request)
+        assert result.accepted, result
+        books.run_due(end)
     books.close(end)
     return path
 
@@ -307,7 +313,7 @@ def tampered(bundle: bytes) -> dict[str, bytes]:
 
 
 def golden() -> dict[str, bytes]:
-    """Returns the golden bundles by file name."""
+    """Returns the golden bundles by file name, as ledgers write them today."""
     found: dict[str, bytes] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in ("plain", "gaps", "autumn", "swap", "unsure", "signed", "dearer"):
@@ -320,9 +326,7 @@ def golden() -> dict[str, bytes]:
         found["estimated.json"] = export_bill(path, "home-01", "2026-06-01")
         found["held-back.json"] = export_bill(path, "home-02", "2026-06-02")
         found["meter-swap.json"] = export_bill(swap(Path(folder) / "swap"), "home-01", "2026-06-02")
-        path = unsure(Path(folder) / "unsure")
-        found["clock-averaged.json"] = export_bill(path, "home-01", "2026-06-02")
-        found["clock-set.json"] = export_bill(path, "home-02", "2026-06-02")
+        found["clock-stated-twice.json"] = export_bill(unsure(Path(folder) / "unsure"), "home-02", "2026-06-02")
         path = signed(Path(folder) / "signed")
         found["signed.json"] = export_bill(path, "home-01", "2026-06-01")
         found["signed-otherwise.json"] = export_bill(path, "home-02", "2026-06-01")

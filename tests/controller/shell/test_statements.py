@@ -116,6 +116,10 @@ def test_doubtful_time_is_averaged_and_a_signed_time_set_bills_it_as_it_stands(t
     assert books.state(asked("d"), {**request, "signed": paper}).accepted
     books.run_due(END)
     assert methods("2026-06-02") == [["home-02", "marked", 48]]
+    worse = {**request, "source": "gnss", "error_ms": HOUR_MS, "at": noon + 24 * SLOT_MS}
+    assert books.state(asked("e"), worse).accepted
+    books.run_due(END)
+    assert methods("2026-06-02") == [["home-02", "clock", 25], ["home-02", "marked", 23]]
     books.close(END)
     assert verify(tmp_path).ok
 
