@@ -319,6 +319,9 @@ class Bundle:
             rules.need(fits(rules.value, atoll_clauses.RULES_FORM), "is not a charter as this verifier knows it")
             other = atoll_clauses.contradicted(own, members)
             check(not other, f"charter of {name}", f"its {other} is not what was voted for")
+            if "clauses" not in own:
+                words = f"version {own['version']}, from the site file: members have not voted for it"
+                self.lines.append([f"charter {name}", words])
             grid = rules["grid_point"].text()
             energy, water = ([point for m in members for point in m[key]] for key in ("usage_points", "water_points"))
             self.orders[run["charter"].text()] = [*energy, *[grid] * bool(grid), *water]

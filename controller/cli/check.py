@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import click
 
 from controller.cli.errors import ExitCode, Refusal
+from controller.cli.remote import data_dir_of, data_dir_option
 
 if TYPE_CHECKING:
+    from controller.site import Site
     from controller.site_problems import Problem
 
 ROUNDS = 3
@@ -24,9 +26,13 @@ ROUNDS = 3
 @click.option(
     "--fix", is_flag=True, help="Write the proposals into the file, shown as a diff; SITE.before-fix is kept."
 )
+@data_dir_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def check(site: Path | None, *, schema: bool, fix: bool, as_json: bool) -> None:
-    """Check a site file and print every problem at once; exit 0 sound, 3 not."""
+def check(site: Path | None, *, schema: bool, fix: bool, data_dir: Path | None, as_json: bool) -> None:
+    """Check a site file and print every problem at once; exit 0 sound, 3 not.
+
+    Where the data directory holds this site's ledger, the charter is held against it too.
+    """
     from controller.site import check as check_site
     from controller.site import json_schema
 
@@ -41,6 +47,7 @@ def check(site: Path | None, *, schema: bool, fix: bool, as_json: bool) -> None:
     if fix and proposed != text:
         _write(site, text, proposed, as_json)
         found, problems = check_site(proposed, str(site))
+    problems, notice = with_ledger(found, proposed if fix else text, str(site), problems, data_dir)
     if as_json:
         rows = [
             {
@@ -55,7 +62,11 @@ def check(site: Path | None, *, schema: bool, fix: bool, as_json: bool) -> None:
             for problem in problems
         ]
         proposals = difference(text, proposed, site.name)
-        click.echo(json.dumps({"schema": 1, "ok": not problems, "problems": rows, "proposal": proposals}, indent=2))
+        click.echo(
+            json.dumps(
+                {"schema": 1, "ok": not problems, "problems": rows, "notice": notice, "proposal": proposals}, indent=2
+            )
+        )
     else:
         for problem in problems:
             click.echo(str(problem))
@@ -68,6 +79,17 @@ def check(site: Path | None, *, schema: bool, fix: bool, as_json: bool) -> None:
         click.echo(
             f"{site} is sound: {len(found.devices)} devices, {len(found.members)} members, {len(found.jobs)} jobs"
         )
+        if notice:
+            click.echo(notice)
+
+
+def with_ledger(
+    found: Site | None, text: str, file: str, problems: Sequence[Problem], data_dir: Path | None
+) -> tuple[Sequence[Problem], str]:
+    """Returns (problems, notice) with what the ledger of a data directory has to say to a sound site file."""
+    from controller.shell.ledger_site import against_ledger
+
+    return (problems, "") if found is None else against_ledger(found, text, file, data_dir_of(data_dir))
 
 
 def proposal(text: str, file: str, problems: Sequence[Problem]) -> str:

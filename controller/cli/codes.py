@@ -92,6 +92,11 @@ CODES: dict[str, Explanation] = {
     "SITE-097": Explanation(
         "More yes ballots are needed than members have a key.", ("[vote] approvals", "atoll key new FILE"), _SITE
     ),
+    "SITE-098": Explanation(
+        "The charter changes what the ledger keeps for life: days, units or bill periods would mix.",
+        ("what the ledger has, as the message says", "or an empty data directory: a new ledger"),
+        _SITE,
+    ),
     "SITE-062": Explanation("A job does not fit into its window.", ("duration_ms", "the window's times"), _SITE),
     "SITE-070": Explanation(
         "Pins and the driver gpio:header go together.", ("[device.pins] of this device", "its driver"), _SITE

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from controller.cli.check import difference, read_text
+from controller.cli.check import difference, read_text, with_ledger
 from controller.cli.edited import site_option
 from controller.cli.errors import ExitCode, Refusal
+from controller.cli.remote import data_dir_option
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 NEW = click.argument("new", type=click.Path(path_type=Path))
@@ -47,19 +48,21 @@ def show(*, site: Path, as_json: bool) -> None:
 @config.command()
 @NEW
 @site_option
+@data_dir_option
 @JSON
-def diff(new: Path, *, site: Path, as_json: bool) -> None:
+def diff(new: Path, *, site: Path, data_dir: Path | None, as_json: bool) -> None:
     """Show what NEW would change, and whether it is sound; exit 0 sound, 3 not."""
     from controller.site import check
 
     after = read_text(new)
-    problems = check(after, str(new))[1]
+    found, problems = check(after, str(new))
+    problems, notice = with_ledger(found, after, str(new), problems, data_dir)
     changed = difference(read_text(site), after, site.name)
     if as_json:
         row = {"schema": 1, "ok": not problems, "diff": changed, "problems": [str(problem) for problem in problems]}
-        click.echo(json.dumps(row, indent=2))
+        click.echo(json.dumps({**row, "notice": notice}, indent=2))
     else:
-        click.echo(changed or "nothing changes")
+        click.echo("\n".join(filter(None, (changed or "nothing changes", notice))))
         for problem in problems:
             click.echo(str(problem))
     if problems:
@@ -72,8 +75,9 @@ def diff(new: Path, *, site: Path, as_json: bool) -> None:
 @click.option(
     "--timeout", default=120.0, show_default=True, type=click.FloatRange(1, 86_400), help="Seconds to confirm."
 )
+@data_dir_option
 @JSON
-def apply(new: Path, *, site: Path, timeout: float, as_json: bool) -> None:
+def apply(new: Path, *, site: Path, timeout: float, data_dir: Path | None, as_json: bool) -> None:
     """Put NEW in the place of the site file for --timeout seconds; `atoll config confirm` makes it stay.
 
     Not confirmed, it goes back by itself, also when this process, the terminal or the machine dies. `atoll run all`
@@ -84,7 +88,8 @@ def apply(new: Path, *, site: Path, timeout: float, as_json: bool) -> None:
     from controller.site import check
 
     before, after = read_text(site), read_text(new)
-    problems = check(after, str(new))[1]
+    found, problems = check(after, str(new))
+    problems, notice = with_ledger(found, after, str(new), problems, data_dir)
     if problems:
         said = "\n".join(str(problem) for problem in problems)
         raise Refusal(f"nothing was applied: {len(problems)} problem(s)\n{said}", ExitCode.CONFIG)
@@ -101,9 +106,11 @@ def apply(new: Path, *, site: Path, timeout: float, as_json: bool) -> None:
         raise Refusal(f"{site} cannot be written: {error}", ExitCode.CONFIG) from error
     if as_json:
         row = {"schema": 1, "ok": True, "file": str(site), "timeout_s": timeout, "watcher": watcher}
-        click.echo(json.dumps({**row, "diff": difference(before, after, site.name)}, indent=2))
+        click.echo(json.dumps({**row, "notice": notice, "diff": difference(before, after, site.name)}, indent=2))
         return
     click.echo(difference(before, after, site.name))
+    if notice:
+        click.echo(notice)
     click.echo(f"applied; goes back by itself in {timeout:g} s. If all is well: atoll config confirm --site {site}")
 
 

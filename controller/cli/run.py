@@ -179,7 +179,7 @@ def _hub(
     from controller.shell.data_dir import HubFileBroken
     from controller.shell.hub_process import BrokerPortTaken, ConsolePortTaken, HubOptions, run_hub
     from controller.shell.journal import JournalDamaged
-    from controller.shell.rulebook import TimezoneChanged
+    from controller.shell.rulebook import ChangedForLife
     from controller.shell.witnesses import WouldFork
     from controller.store.ledger_file import NotALedger
     from devices.shell.data_lock import AlreadyRunning
@@ -197,7 +197,7 @@ def _hub(
     try:
         with time_kept(folder, follow_run):
             run_hub(place, options, clock_of(folder, follow_run))
-    except (AlreadyRunning, HubFileBroken, JournalDamaged, NotALedger, TimezoneChanged) as error:
+    except (AlreadyRunning, HubFileBroken, JournalDamaged, NotALedger, ChangedForLife) as error:
         raise Refusal(str(error), ExitCode.CONFIG) from error
     except WouldFork as error:
         raise Refusal(

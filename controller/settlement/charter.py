@@ -60,6 +60,27 @@ class CharterBroken(ValueError):
     """A document that is not a charter."""
 
 
+FOR_LIFE = ("timezone", "currency", "minor_digits", "bill_period")
+"""What no later charter of a ledger may change: days, units of an account and bill periods would mix."""
+
+
+def first_for_life(standing: Charter, new: Charter) -> str:
+    """Returns the first field that a ledger keeps for life and a new charter would change, or ''."""
+    return next((name for name in FOR_LIFE if getattr(standing, name) != getattr(new, name)), "")
+
+
+def changed_for_life(standing: Charter, new: Charter) -> str:
+    """Returns what a ledger keeps for life and a new charter would change, and what to do; '' where nothing is."""
+    name = first_for_life(standing, new)
+    if not name:
+        return ""
+    mine, other = getattr(standing, name), getattr(new, name)
+    return (
+        f"{name} is {mine!r} in this ledger and {other!r} in the charter; a ledger keeps it for life:"
+        f" write {mine!r} again, or begin a new ledger in an empty data directory"
+    )
+
+
 def charter_document(charter: Charter) -> dict[str, Json]:
     """Returns the charter as it is published in the log; prices stay whole micro-units."""
     clauses: dict[str, Json] = {} if charter.clauses is None else {"clauses": charter.clauses}

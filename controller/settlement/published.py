@@ -54,32 +54,51 @@ class Published:
     def in_force(self, start: Instant) -> str:
         """Returns the id of the charter in force for a day that starts then.
 
-        What members have voted for goes before what the site file says; of several the one valid last, and of
-        those with the same date the one published last.
+        What members have voted for goes before what the site file says. Of several votes the one valid last holds; of
+        the site file's charters, and of those with the same date, the one published last.
         """
-        valid = [name for name, rules in self.rules.items() if self._holds(rules.charter, start)]
-        voted = [name for name in valid if name in self.votes]
-        if voted:
-            latest = max(self.rules[name].charter.valid_from for name in voted)
-            return [name for name in voted if self.rules[name].charter.valid_from == latest][-1]
-        return valid[-1] if valid else next(iter(self.rules))
+        return self._voted(start) or self._of_site(start) or next(iter(self.rules))
+
+    def holding(self, start: Instant, *, voted: bool) -> tuple[tuple[Instant, str], ...]:
+        """Returns which charters hold from `start` on, in order, as if there were only those voted for, or none."""
+        marks = sorted({start, *(at for at in self._marks() if at > start)})
+        found: list[tuple[Instant, str]] = []
+        for at in marks:
+            name = self._voted(at) if voted else self._of_site(at)
+            if name is not None and (not found or found[-1][1] != name):
+                found.append((at, name))
+        return tuple(found)
+
+    def coming(self, start: Instant) -> tuple[str, ...]:
+        """Returns the ids of all charters that may hold for a day from `start` on."""
+        return tuple(name for voted in (False, True) for _, name in self.holding(start, voted=voted))
 
     def held(self) -> tuple[tuple[Instant, Charter], ...]:
         """Returns which charter holds from when on, in order; it holds until the next."""
-        starts, ends = {one.charter.valid_from for one in self.rules.values()}, set[Instant]()
-        for rules in self.rules.values():
-            until = _valid_to(rules.charter)
-            if until is not None:
-                ends.add(until)
-        return tuple((at, self.rules[self.in_force(at)].charter) for at in sorted(starts | ends))
+        return tuple((at, self.rules[self.in_force(at)].charter) for at in sorted(self._marks()))
 
-    def _holds(self, charter: Charter, start: Instant) -> bool:
-        until = _valid_to(charter)
-        return charter.valid_from <= start and (until is None or start < until)
+    def _marks(self) -> set[Instant]:
+        """Returns when charters begin, and when those end that have set themselves an end."""
+        ends = {until for rules in self.rules.values() if (until := _valid_to(rules.charter)) is not None}
+        return ends | {rules.charter.valid_from for rules in self.rules.values()}
+
+    def _voted(self, start: Instant) -> str | None:
+        valid = [name for name in self.votes if _holds(self.rules[name].charter, start)]
+        latest = max((self.rules[name].charter.valid_from for name in valid), default=None)
+        return next((name for name in reversed(valid) if self.rules[name].charter.valid_from == latest), None)
+
+    def _of_site(self, start: Instant) -> str | None:
+        valid = (name for name in reversed(self.rules) if _holds(self.rules[name].charter, start))
+        return next((name for name in valid if name not in self.votes), None)
 
     def bands(self, charter: str, day: LocalDay) -> tuple[int, ...]:
         """Returns the band of each slot of a day."""
         return self.calendars[charter].bands(day)
+
+
+def _holds(charter: Charter, start: Instant) -> bool:
+    until = _valid_to(charter)
+    return charter.valid_from <= start and (until is None or start < until)
 
 
 def _valid_to(charter: Charter) -> Instant | None:

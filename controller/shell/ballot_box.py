@@ -9,14 +9,14 @@ from typing import cast
 from zoneinfo import ZoneInfo
 
 from controller.charter_check import findings
-from controller.charter_file import NotACharter, parse_document
+from controller.charter_file import NotACharter, base, parse_document
 from controller.charter_schema import CharterFile
 from controller.commands import CommandResult
 from controller.ledger.canonical import Json, NotCanonical
 from controller.ledger.entries import derived_id
 from controller.ledger.orders import Duplicate, Post, Rejection
 from controller.money.desk import Asked, Request
-from controller.settlement.charter import Charter
+from controller.settlement.charter import changed_for_life
 from controller.settlement.published import CHARTER, Published
 from controller.settlement.runs import Rules
 from controller.shell.journal import LogWriter
@@ -91,6 +91,12 @@ class BallotBox:
         self._reader.now()
         return self._reader.published.rules[self._reader.published.in_force(now)]
 
+    def coming(self, now: Instant) -> list[Rules]:
+        """Returns the rules in force and those already published for later."""
+        self._reader.now()
+        published = self._reader.published
+        return [published.rules[name] for name in published.coming(now)]
+
     def ask(self, asked: Asked, request: Request) -> CommandResult:
         """Opens a vote or takes a ballot, or says why not."""
         try:
@@ -160,7 +166,7 @@ class BallotBox:
             raise _Refused("unknown-member", f"the charter names {', '.join(strangers)}, who are no members")
         if locked := self._locked(document):
             raise _Refused("unknown-voter", locked)
-        if differs := _differs(rules.charter, file):
+        if differs := changed_for_life(rules.charter, base(file)):
             raise _Refused("other-ledger", differs)
         if file.version <= rules.charter.version:
             raise _Refused(
@@ -213,19 +219,6 @@ def _opened(vote: Vote) -> str:
         f"vote {vote.number}: {vote.title}, hash {vote.digest[:16]}…; {who.need} of {len(who.of)} must agree"
         f" before {iso(vote.closes)}"
     )
-
-
-def _differs(now: Charter, file: CharterFile) -> str:
-    """Returns what a ledger keeps for life and the new charter would change, or ''."""
-    for name, mine, other in (
-        ("timezone", now.timezone, file.timezone),
-        ("currency", now.currency, file.currency),
-        ("minor_digits", now.minor_digits, file.minor_digits),
-        ("bill_period", now.bill_period, file.bill_period),
-    ):
-        if mine != other:
-            return f"{name} is {mine!r} in this ledger and {other!r} in the charter; a ledger keeps it for life"
-    return ""
 
 
 def _day(instant: Instant, zone: ZoneInfo) -> str:

@@ -100,6 +100,8 @@ class Bookkeeper:
     def settle(self, now: Instant) -> None:
         """Makes every run that is due."""
         runs = {result.run for result in self.books.run_due(now)}
+        for text in self.books.notices():
+            log.warning("event=charter text=%r", text)
         self.books.till.due(now)
         if runs - {"provisional"}:
             self._held = {point: f"{why} on {day}" for day, point, why in self.books.reader().held(HELD_DAYS)}

@@ -35,7 +35,7 @@ from controller.shell.key_desk import KeyDesk
 from controller.shell.ledger_reader import LedgerReader
 from controller.shell.log_keys import Keyring, log_origin, signer_for
 from controller.shell.member_data import erased_points
-from controller.shell.rulebook import BooksRules, RuleBook, TimezoneChanged
+from controller.shell.rulebook import BooksRules, ChangedForLife, RuleBook
 from controller.shell.settlement_runs import RunResult, RunWriter
 from controller.shell.statements import Statements
 from controller.shell.tile_shelf import TileShelf
@@ -46,7 +46,7 @@ from controller.store.member_keys import KEYS, ensure
 from devices.clock import DAY_MS, SLOT_MS, Instant
 from devices.model import IntervalRecord
 
-__all__ = ["Acceptance", "Books", "BooksRules", "Committed", "LedgerReader", "RunResult", "TimezoneChanged"]
+__all__ = ["Acceptance", "Books", "BooksRules", "ChangedForLife", "Committed", "LedgerReader", "RunResult"]
 
 RECORD_CONFLICT = "record.conflict"
 CONFLICTS_LOGGED_MAX = 1_000
@@ -100,7 +100,7 @@ class Books:
         self.till = Till(self._journal, self._keys)
         self.statements = Statements(self._journal)
         self._runs = RunWriter(self._journal, self._book.published, rules.site_id)
-        self._watched, self._in_force = self._points_on(rules.charter.valid_from)
+        self._watched, self._in_force = self._points_on(file.last_start() or rules.charter.valid_from)
         self._held = 0, tuple[tuple[Instant, Charter], ...]()
         self._in = Arrivals()
         self._touched: set[tuple[str, int]] = set()  # meters to acknowledge at the next commit
@@ -120,6 +120,7 @@ class Books:
         Raises:
             NotALedger: the file is something else or newer than this program.
             JournalDamaged: the file does not match what was signed.
+            ChangedForLife: the site file changes what a ledger keeps for life.
             ValueError: the charter's bands leave a gap, or the durability is unknown.
         """
         file = LedgerFile.write(path, durability)
@@ -235,6 +236,11 @@ class Books:
         """Publishes a charter that will hold from its own date on (`valid_from`)."""
         self._book.announce(charter, now)
 
+    def notices(self) -> list[str]:
+        """Returns what has become of the site file's rules since the last call, in words for the operator."""
+        found, self._book.notices = self._book.notices, []
+        return found
+
     def charters(self) -> tuple[tuple[Instant, Charter], ...]:
         """Returns which charter holds from when on; the same object until another is published."""
         count = len(self._book.published.rules)
@@ -271,7 +277,7 @@ class Books:
         self._now = now if self._now is None else max(now, self._now)
         for vote in self.till.votes.due(now):
             self._book.adopt(vote.id, vote.document, now)
-        self._book.follow_roster(now)
+        self._book.follow(now)
         self._watch(now)
         results = self._provisional(now)
         start = self._in.next_open()
@@ -285,6 +291,7 @@ class Books:
     def commit(self, now: Instant) -> Committed:
         """Makes everything durable with one commit, and only then names what may be acknowledged."""
         self._now = now if self._now is None else max(now, self._now)
+        self._book.follow_site(now)
         touched, pages = sorted(self._touched), self._in.pages
         if touched:
             self._file.put_meters(
@@ -385,7 +392,7 @@ class Books:
             results.append(self._runs.settle(day, records, arrivals.since, now))
             arrivals.close(day)
             self._remember(day)
-            if self._book.ends_period(day):
+            if self._ends_period(day):
                 results += self._bill(day, now)
         return results
 
@@ -400,11 +407,11 @@ class Books:
             self._remember(day)
             if result.entries:
                 results.append(result)
-                periods.setdefault(self._book.period(day), day)
+                periods.setdefault(self._period(day), day)
         self._in.late.clear()
         self._in.unsaved.clear()
         for period, day in periods.items():
-            if self._runs.live(period, (RUN_BILL,)) or self._book.ends_period(self._days_of_period(day)[-1]):
+            if self._runs.live(period, (RUN_BILL,)) or self._ends_period(self._days_of_period(day)[-1]):
                 results += self._bill(day, now)
         return results
 
@@ -413,14 +420,24 @@ class Books:
         bill = self._runs.bill(self._days_of_period(day), now)
         return [] if bill is None else [bill]
 
+    def _period(self, day: LocalDay) -> str:
+        """Returns the name of the bill period that holds a day: by the charter that settled it, or is to."""
+        run = self._runs.live(day.name, (RUN_DAY,)).get((RUN_DAY, ""))
+        return self._book.period(day, "" if run is None else str(run.entry.body["charter"]))
+
+    def _ends_period(self, day: LocalDay) -> bool:
+        """Returns whether a day is the last of its bill period."""
+        self._book.ensure_year(day.end)
+        return self._period(self._book.calendar.day_of(day.end)) != self._period(day)
+
     def _days_of_period(self, day: LocalDay) -> list[LocalDay]:
         """Returns the settled days of the bill period that holds `day`, in order."""
-        calendar, name = self._book.calendar, self._book.period(day)
+        calendar, name = self._book.calendar, self._period(day)
         first, closed = self._in.first or day.start, self._in.closed_until or day.end
         days = [day]
-        while days[0].start > first and self._book.period(calendar.day_of(Instant(days[0].start - 1))) == name:
+        while days[0].start > first and self._period(calendar.day_of(Instant(days[0].start - 1))) == name:
             days.insert(0, calendar.day_of(Instant(days[0].start - 1)))
-        while days[-1].end < closed and self._book.period(calendar.day_of(days[-1].end)) == name:
+        while days[-1].end < closed and self._period(calendar.day_of(days[-1].end)) == name:
             days.append(calendar.day_of(days[-1].end))
         return [day for day in days if self._runs.live(day.name, (RUN_DAY,))]
 

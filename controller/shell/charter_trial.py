@@ -15,7 +15,7 @@ from controller.charter_schema import CharterFile
 from controller.ledger.canonical import Json, decode, encode
 from controller.ledger.entries import EntryState
 from controller.settlement.accounts import TREASURY
-from controller.settlement.charter import Charter
+from controller.settlement.charter import Charter, changed_for_life
 from controller.settlement.published import CHARTER, CHARTER_TABLE, Published
 from controller.settlement.runs import (
     BILL,
@@ -113,10 +113,8 @@ class _Trial:
         document = decode(encode(charter_document(file)))
         assert isinstance(document, Mapping)
         charter = published(document)
-        for name in ("timezone", "currency", "minor_digits", "bill_period"):
-            mine, other = getattr(standing.charter, name), getattr(charter, name)
-            if mine != other:
-                raise NothingToTry(f"{name} is {mine!r} in this ledger and {other!r} in the charter")
+        if differs := changed_for_life(standing.charter, charter):
+            raise NothingToTry(differs)
         self._published.rules[TRIAL] = Rules(charter, standing.members, standing.grid_point)
         self._published.calendars[TRIAL] = Calendar()
 

@@ -21,13 +21,16 @@ from pathlib import Path
 import apsw
 
 from controller.ledger.audit import Finding, LogAudit
+from controller.ledger.canonical import Json
 from controller.ledger.entries import Entry, EntryState, SealedEntry
 from controller.ledger.log_keys import LOG_KEY, LogKey, key_of, next_key
 from controller.ledger.log_policy import LOG_POLICY, LogPolicy, policy_of, read_policy
 from controller.ledger.note import NoteError
+from controller.settlement.accounts import money
+from controller.settlement.charter import Charter
 from controller.settlement.days import Pages
 from controller.settlement.intervals import Kept, PointDay
-from controller.settlement.published import Published
+from controller.settlement.published import CHARTER, Published
 from controller.settlement.runs import RUN_DAY
 from controller.settlement.tariff import LocalDay, OutsideTable, period_name
 from controller.shell.member_data import ERASED
@@ -109,6 +112,7 @@ class _Check:
         self._policies: list[LogPolicy] = []  # who must have signed its heads
         self._published = Published()
         self._votes = VoteAudit(self._published)
+        self._assets: Mapping[str, Json] = {}  # of the log, by its first entry
         self._runs: dict[str, LocalDay] = {}  # settled days
         self._there = {seq for seq, _ in file.payloads()}
         self._gone: dict[str, int] = {}  # member -> first entry whose body is not there
@@ -202,12 +206,25 @@ class _Check:
             if problem := self._votes.entry(entry):
                 self._find("entries", f"entry {seq}", f"{entry.kind}: {problem}")
             self._published.absorb(entry)
+            if seq == 0 and isinstance(assets := entry.body.get("assets"), Mapping):
+                self._assets = assets
+            if entry.kind == CHARTER:
+                self._same_money(seq, self._published.rules[entry.id].charter)
             if entry.kind == RUN_DAY:
                 body = entry.body
                 day = LocalDay(Instant(int(str(body["start"]))), Instant(int(str(body["end"]))), str(body["day"]))
                 self._runs[day.name] = day
         except (ValueError, LookupError) as error:
             self._find("entries", f"entry {seq}", f"{entry.kind}: {error}")
+
+    def _same_money(self, seq: int, charter: Charter) -> None:
+        """Compares a charter's currency and digits with the assets of the log: one account holds one unit."""
+        unit = f"1e-{charter.minor_digits}"
+        if (seen := self._assets.get(money(charter))) != unit:
+            message = (
+                f"this charter counts {money(charter)} in {unit}, the log's first entry in {seen or 'no such money'}"
+            )
+            self._find("entries", f"entry {seq}", message)
 
     def _tables(self) -> None:
         self._audit.accounts({name: (a.floor, a.ceiling) for name, a in self._file.accounts().items()})

@@ -90,9 +90,9 @@ class Roster:
         return body, f"{member.id} leaves on {day} at 00:00; the days before are billed at the end of their bill period"
 
     def _join(self, asked: Asked, request: Request) -> tuple[dict[str, Json], str]:
-        rules, name = self._votes.rules(asked.now), request.get("member")
+        coming, name = self._votes.coming(asked.now), request.get("member")
         gone = left(self._journal.store, Instant(2**52)).get(str(name))
-        member = next((one for one in rules.members if one.id == name), None)
+        member = next((one for rules in coming for one in rules.members if one.id == name), None)
         if member is None and gone is None:
             raise _Refused(
                 "unknown-member", f"{name!r} is no member: add it to the site file and start the hub, then note it"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from controller.charter_file import published as published_charter
 from controller.ledger.canonical import Json
@@ -13,21 +14,21 @@ from controller.ledger.orders import OpenAccount, Post
 from controller.money.rules import MONEY_RULES, MoneyRules
 from controller.money.rules import rules_document as money_document
 from controller.settlement.accounts import COMMUNITY_ACCOUNTS, ENERGY, WATER, member_accounts, money
-from controller.settlement.charter import Charter, Member
+from controller.settlement.charter import Charter, Member, changed_for_life
 from controller.settlement.published import CHARTER, CHARTER_TABLE, VOTE, Published, rules_document
 from controller.settlement.runs import Rules
 from controller.settlement.tariff import Calendar, LocalDay, TariffTable, compile_year, local_year, period_name
 from controller.shell.journal import Journal
-from controller.shell.roster import left
+from controller.shell.roster import JOIN, left
 from controller.store.key_entries import MEMBER_KEY
 from controller.voting import VOTE_RULES, Electorate
-from devices.clock import DAY_MS, HOUR_MS, MINUTE_MS, SLOT_MS, Instant
+from devices.clock import DAY_MS, HOUR_MS, MINUTE_MS, SLOT_MS, Instant, iso
 
 GENESIS = "genesis"
 
 
-class TimezoneChanged(ValueError):
-    """The site's time zone differs from the one in which the ledger has settled its days."""
+class ChangedForLife(ValueError):
+    """A charter changes what a ledger keeps for life: time zone, currency, minor digits, bill period."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,9 @@ class RuleBook:
     def __init__(self, journal: Journal, rules: BooksRules) -> None:
         self._journal = journal
         self._rules = rules
-        self._left: dict[str, Instant] = {}  # who has left, and since when
-        newest = journal.file.latest(None, 1)
-        if newest:
-            self._left = left(journal.file, newest[0].sealed().entry.at)
+        self._left: Mapping[str, Instant] | None = None  # who has left, and since when, as the rules know it
+        self._followed = False  # whether the log has what the site file says
+        self.notices: list[str] = []  # what has become of the site file's rules, in words for the operator
         self.published = Published()
         for kind in (CHARTER, CHARTER_TABLE):
             for row in journal.file.of_kind(kind):
@@ -67,44 +67,110 @@ class RuleBook:
         for account in (*COMMUNITY_ACCOUNTS, *member_accounts(rules.members)):
             if account not in journal.state.accounts:
                 journal.must(OpenAccount(derived_id(at, rules.site_id, "account", account), at, account))
-        self._charter_id = self._publish_charter(at)
+        if not self.published.rules:
+            self._publish_rules(Rules(rules.charter, rules.members, rules.grid_point), "", at)
+        elif changed := changed_for_life(self.newest.charter, rules.charter):
+            raise ChangedForLife(f"the site file does not fit the ledger: {changed}")
         self._publish_money_rules(at)
         self._publish_voters(at)
         self._publish_member_keys(at)
         journal.declare(rules.witnesses, at)
-        self._reissue(at)
 
     @property
-    def _site(self) -> Rules:
-        """Returns the site file's rules without those who have left; they hold from the last leaving on."""
-        rules = self._rules
-        members = tuple(member for member in rules.members if member.id not in self._left)
-        return Rules(replace(rules.charter, valid_from=self._since(rules.charter)), members, rules.grid_point)
-
-    def _since(self, charter: Charter) -> Instant:
-        return max([charter.valid_from, *self._left.values()])
-
-    def follow_roster(self, now: Instant) -> None:
-        """Publishes the rules without those who have left by now."""
-        gone = left(self._journal.file, now)
-        if gone != self._left:
-            self._left = gone
-            self._publish_charter(now)
-            self._reissue(now)
+    def newest(self) -> Rules:
+        """Returns the rules published last."""
+        return self.published.rules[next(reversed(self.published.rules))]
 
     @property
     def calendar(self) -> Calendar:
-        """Returns the calendar of the charter in force; all charters of a ledger have the same days."""
-        return self.published.calendars[self._charter_id]
+        """Returns the calendar of all charters: those of one ledger have the same days."""
+        return next(iter(self.published.calendars.values()))
 
-    def period(self, day: LocalDay) -> str:
-        """Returns the name of the bill period that holds a day."""
-        return period_name(self._rules.charter, day)
+    def follow(self, now: Instant) -> None:
+        """Publishes what has changed in roster and site file."""
+        gone, before = left(self._journal.file, now), self._left
+        if gone != before:
+            self._left = gone
+            for at in sorted(set(gone.values())):  # the midnights at which they left, noted before
+                self._reissue(at, now, partial(_without, {name for name, since in gone.items() if since <= at}))
+            back = (before or {}).keys() - gone.keys()
+            joined = [row.sealed().entry.at for row in self._journal.file.of_kind(JOIN) if row.member in back]
+            if joined:
+                self._reissue(self._midnight(max(joined)), now, self._as_site)
+        self.follow_site(now)
 
-    def ends_period(self, day: LocalDay) -> bool:
-        """Returns whether a day is the last of its bill period."""
-        self.ensure_year(day.end)
-        return self.period(self.calendar.day_of(day.end)) != self.period(day)
+    def follow_site(self, now: Instant) -> None:
+        """Publishes what the site file says otherwise than the log: it holds from the next local midnight on.
+
+        No day that has begun gets other rules, nor one of which there are records already.
+        """
+        if self._followed:
+            return
+        self._followed = True
+        charter = self._rules.charter
+        last = next(rules for name, rules in reversed(self.published.rules.items()) if name not in self.published.votes)
+        coming = [self.published.rules[name] for name in self.published.coming(now)]
+        changed = replace(last.charter, valid_from=charter.valid_from) != charter
+        moved = last.charter.valid_from > now and last.charter.valid_from != charter.valid_from
+        if not changed and not moved and all(self._as_site(rules) == rules for rules in coming):
+            return
+        start = self._midnight(Instant(max(now, self._journal.file.last_start() + 1)))
+        dated = replace(charter, valid_from=max(start, self._midnight(charter.valid_from)))
+        changed = changed or (moved and last.charter.valid_from != dated.valid_from)
+        self._reissue(start, now, self._as_site, before=dated if changed else None)
+        if changed:
+            self._publish_rules(self._as_site(replace(last, charter=dated)), "", now)
+        self._say(dated, changed=changed)
+
+    def _say(self, charter: Charter, *, changed: bool) -> None:
+        since, what = iso(charter.valid_from), f"the charter of the site file, version {charter.version},"
+        if not changed:
+            text = "members or meters of the site file hold from the next local midnight on"
+        elif self.published.in_force(charter.valid_from) in self.published.votes:
+            text = f"{what} is published, but what members have voted for stays in force: only a vote changes it"
+        else:
+            text = f"{what} holds from {since} on; until then the one before stays in force"
+        self.notices.append(text)
+
+    def _midnight(self, at: Instant) -> Instant:
+        """Returns the first local midnight that is not before an instant."""
+        self.ensure_year(at)
+        day = self.calendar.day_of(at)
+        return at if at == day.start else day.end
+
+    def _as_site(self, rules: Rules) -> Rules:
+        """Returns a charter's rules with the site file's members, those who have left not among them."""
+        members = (replace(one, name=one.id) for one in self._rules.members if one.id not in (self._left or {}))
+        clauses = rules.charter.clauses
+        if clauses is not None:  # a voted charter itself says who has no lifeline
+            lifeline = clauses.get("lifeline")
+            without = lifeline.get("not_for") if isinstance(lifeline, Mapping) else None
+            names = without if isinstance(without, list) else ()
+            members = (replace(one, lifeline=one.id not in names) for one in members)
+        return replace(rules, members=tuple(members), grid_point=self._rules.grid_point)
+
+    def _reissue(
+        self, start: Instant, now: Instant, change: Callable[[Rules], Rules], *, before: Charter | None = None
+    ) -> None:
+        """Publishes the charters that hold from `start` on again where a change makes other rules of them.
+
+        Of the site file's only the first is kept where a new one follows (`before`), and that until it does.
+        """
+        for voted in (False, True):
+            rows = self.published.holding(start, voted=voted)
+            if before is not None and not voted:
+                rows = () if before.valid_from == start else rows[:1]
+            for at, name in rows:
+                rules = self.published.rules[name]
+                wanted = change(rules)
+                if wanted != rules or (before is not None and not voted):
+                    dated = replace(wanted, charter=replace(rules.charter, valid_from=at))
+                    self._publish_rules(dated, self.published.votes.get(name, ""), now)
+
+    def period(self, day: LocalDay, charter: str = "") -> str:
+        """Returns the name of the bill period that holds a day, by the charter that settled it ('': due)."""
+        rules = self.published.rules[charter] if charter else self.rules_on(day.start)
+        return period_name(rules.charter, day)
 
     def ensure_years(self, first: Instant, last: Instant) -> None:
         """Publishes the tariff tables of all years from one instant to another."""
@@ -162,23 +228,15 @@ class RuleBook:
         }
         self._journal.must(Post(derived_id(at, rules.site_id, GENESIS), at, GENESIS, (), body))
 
-    def _publish_charter(self, at: Instant) -> str:
-        """Returns the id of the charter in force, published now if it is new."""
-        wanted = rules_document(self._site)
+    def _publish_rules(self, rules: Rules, vote: str, at: Instant) -> None:
+        """Publishes a charter with its members, and the tariff tables that the others have."""
+        body = rules_document(rules) | ({VOTE: vote} if vote else {})
         count = len(self._journal.file.of_kind(CHARTER))
-        rows = [row for row in self._journal.file.of_kind(CHARTER) if row.id not in self.published.votes]
-        if rows:
-            last = rows[-1].sealed().entry
-            zone = self.published.rules[last.id].charter.timezone
-            if zone != self._rules.charter.timezone:
-                raise TimezoneChanged(f"the ledger's days are in {zone}; a ledger keeps its time zone for life")
-            if last.body == wanted:
-                return last.id
-        identity = derived_id(at, self._rules.site_id, CHARTER, count)
-        self._publish(Post(identity, at, CHARTER, (), wanted))
-        for table in self._tables():
-            self._compile(identity, table.start, local_year(self._rules.charter, Instant(table.end - SLOT_MS)))
-        return identity
+        identity = derived_id(at, self._rules.site_id, CHARTER, *(["vote", vote] if vote else []), count)
+        tables = self._tables()
+        self._publish(Post(identity, at, CHARTER, (), body))
+        for table in tables:
+            self._compile(identity, table.start, local_year(rules.charter, Instant(table.end - SLOT_MS)))
 
     def _publish_voters(self, at: Instant) -> None:
         """Publishes who may vote if that differs from the last time; nothing while nobody may."""
@@ -204,43 +262,26 @@ class RuleBook:
                 identity = derived_id(at, self._rules.site_id, MEMBER_KEY, member, len(rows) + count)
                 self._journal.must(Post(identity, at, MEMBER_KEY, (), change))
 
-    def _reissue(self, at: Instant) -> None:
-        """Publishes voted charters again where the site file has other members than they were published with."""
-        newest = {vote: name for name, vote in self.published.votes.items()}
-        for vote, name in newest.items():
-            standing = self.published.rules[name]
-            if standing != self._voted(standing.charter):
-                self._publish_voted(vote, standing.charter, at)
-
     def announce(self, charter: Charter, now: Instant) -> None:
-        """Publishes a charter that will hold from its own date on."""
-        count = len(self._journal.file.of_kind(CHARTER))
-        identity = derived_id(now, self._rules.site_id, CHARTER, "announced", count)
-        self._publish(Post(identity, now, CHARTER, (), rules_document(replace(self._site, charter=charter))))
-        for table in self.calendar.tables:
-            self._compile(identity, table.start, local_year(charter, Instant(table.end - SLOT_MS)))
+        """Publishes a charter that will hold from its own date on, as the site file's.
+
+        Raises:
+            ChangedForLife: it does not fit the ledger.
+            ValueError: its date is past.
+        """
+        self.follow_site(now)
+        if changed := changed_for_life(self.newest.charter, charter):
+            raise ChangedForLife(changed)
+        if charter.valid_from < now:
+            raise ValueError(f"a charter is announced before it holds, not after {iso(charter.valid_from)}")
+        self._publish_rules(self._as_site(Rules(charter, (), "")), "", now)
 
     def adopt(self, vote: str, document: Mapping[str, Json], now: Instant) -> bool:
         """Publishes the charter that a vote has passed; it holds from its own date on. Returns whether it was new."""
         if vote in self.published.votes.values():
             return False
-        self._publish_voted(vote, published_charter(document), now)
+        self._publish_rules(self._as_site(Rules(published_charter(document), (), "")), vote, now)
         return True
-
-    def _publish_voted(self, vote: str, charter: Charter, now: Instant) -> None:
-        count = len(self._journal.file.of_kind(CHARTER))
-        identity = derived_id(now, self._rules.site_id, CHARTER, "vote", vote, count)
-        self._publish(Post(identity, now, CHARTER, (), {**rules_document(self._voted(charter)), VOTE: vote}))
-        for table in self._tables():
-            self._compile(identity, table.start, local_year(charter, Instant(table.end - SLOT_MS)))
-
-    def _voted(self, charter: Charter) -> Rules:
-        """Returns a voted charter with the site's members; the charter itself says who has no lifeline."""
-        lifeline = None if charter.clauses is None else charter.clauses.get("lifeline")
-        without = lifeline.get("not_for") if isinstance(lifeline, Mapping) else None
-        names = without if isinstance(without, list) else ()
-        members = (replace(one, name=one.id, lifeline=one.id not in names) for one in self._site.members)
-        return Rules(replace(charter, valid_from=self._since(charter)), tuple(members), self._site.grid_point)
 
     def _publish_money_rules(self, at: Instant) -> None:
         """Publishes the rules about money if they differ from the last ones; before the first the defaults hold."""
@@ -254,3 +295,7 @@ class RuleBook:
         sealed = self._journal.must(command)
         if isinstance(sealed, SealedEntry):
             self.published.absorb(sealed.entry)
+
+
+def _without(names: Container[str], rules: Rules) -> Rules:
+    return replace(rules, members=tuple(member for member in rules.members if member.id not in names))

@@ -172,6 +172,7 @@ def dearer(folder: Path) -> Path:
     books = Books.open(
         path, rules(2, bill_period="week", version=2, valid_from=change, bands=bands, local_price=155_000)
     )
+    books.commit(change)  # at the very midnight from which it may hold
     live(books, [r for r in records if r.start >= change], end)
     books.close(end)
     return path

@@ -13,7 +13,10 @@ import pytest
 
 from controller.cli import exit_code
 from controller.shell import site_change
+from controller.shell.books import Books
 from controller.shell.children import wait_until
+from controller.shell.simulation import books_rules
+from controller.site import load
 from tests.said import said
 
 
@@ -51,6 +54,26 @@ def test_an_unsound_change_is_not_applied(site: Path, capsys: pytest.CaptureFixt
     assert "SITE-012" in said(capsys, "config", "diff", "new.toml", code=3)
     assert "nothing was applied" in said(capsys, "config", "apply", "new.toml", code=3)
     assert not site_change.pending_file(site).exists()
+
+
+def test_what_the_ledger_keeps_for_life_is_refused_where_a_site_file_is_checked_or_applied(
+    site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = load(site.read_text(), "site.toml")
+    Path("data").mkdir()
+    Books.open(Path("data/ledger.db"), books_rules(place, bytes(32))).close(place.charter.valid_from)
+    assert "is sound" in said(capsys, "check", "site.toml", "--data-dir", "data")
+    new = Path("new.toml")
+    new.write_text(site.read_text().replace('bill_period = "month"', 'bill_period = "day"'))
+    for verb in (("check", "new.toml"), ("config", "diff", "new.toml"), ("config", "apply", "new.toml")):
+        text = said(capsys, *verb, "--data-dir", "data", code=3)
+        assert "SITE-098" in text
+        assert "new.toml" in text
+        assert "write 'month' again" in text
+    assert "month" in site.read_text()
+    said(capsys, "check", "new.toml", "--data-dir", "elsewhere")
+    new.write_text(site.read_text().replace("local_price = ", "local_price = 1"))
+    assert "first local midnight" in said(capsys, "check", "new.toml", "--data-dir", "data")
 
 
 @pytest.mark.integration

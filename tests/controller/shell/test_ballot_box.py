@@ -98,6 +98,7 @@ def test_a_change_of_members_reaches_the_voted_charter_too(tmp_path: Path) -> No
     size = -1
     for _ in range(2):
         again = Community(path, fewer)
+        again.books.run_due(Instant(START + DAY_MS))
         found = again.books.reader()._in_force(Instant(CHANGE + DAY_MS))
         assert found is not None
         assert [member.id for member in found[0].members] == ["home-01", "home-02", "community"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,8 +17,10 @@ from controller.ledger.orders import Duplicate, Rejection
 from controller.money.desk import Asked
 from controller.money.rules import MoneyRules, Officer
 from controller.settlement.intervals import Quarantine
+from controller.settlement.published import parse_rules
 from controller.settlement.run_names import RUN_KEYS, name_in, run_name
-from controller.shell.books import Books, LedgerReader, TimezoneChanged
+from controller.shell import rulebook
+from controller.shell.books import Books, ChangedForLife, LedgerReader
 from controller.shell.journal import JournalDamaged
 from controller.shell.ledger_verify import verify
 from devices.clock import DAY_MS, HOUR_MS, SLOT_MS, Instant
@@ -358,20 +361,98 @@ def test_days_older_than_the_first_settled_one_are_settled_when_they_come(path):
     assert verify(path).findings == []
 
 
-def test_a_new_charter_holds_from_its_day_and_old_days_keep_theirs(path):
-    records = Village(START).until(Instant(START + 2 * DAY_MS))
-    half = [r for r in records if r.start < START + DAY_MS]
-    live(books := Books.open(path, rules()), half)
+def charters(books):
+    """Which version of the charter settled each day."""
+    rows = list(reversed(books.reader().entries(None, 2_000)))
+    versions = {e.id: parse_rules(e.body).charter.version for e in rows if e.kind == "charter"}
+    return {e.period: versions[e.body["charter"]] for e in rows if e.kind == "run.day"}
+
+
+def test_a_changed_site_file_holds_from_the_next_midnight_and_never_for_days_lived(path):
+    noon = Instant(START + DAY_MS // 2)
+    records = Village(START).until(Instant(START + 3 * DAY_MS))
+    books = Books.open(path, rules())
+    live(books, [r for r in records if r.end <= noon])
+    books.close(noon)
+    books = Books.open(path, rules(version=2, local_price=200_000))  # with the date of the first: long past
+    live(books, [r for r in records if r.end > noon and r.start < START + DAY_MS])
+    (said,) = books.notices()
+    assert "version 2, holds from 2026-06-01T22:00" in said
+    assert books.notices() == []
     books.close(Instant(START + DAY_MS))
-    dearer = rules(valid_from=Instant(START + DAY_MS), version=2, local_price=200_000)
-    books = Books.open(path, dearer)
-    live(books, records[len(half) :])
-    charters = {e.period: e.body["charter"] for e in books.reader().entries(None, 500) if e.kind == "run.day"}
-    assert len(set(charters.values())) == 2
+    books = Books.open(path, rules(version=2, local_price=200_000))
+    live(books, [r for r in records if r.start >= START + DAY_MS])
+    assert books.notices() == []
+    assert charters(books) == {"2026-06-01": 1, "2026-06-02": 2, "2026-06-03": 2}
+    published = [e for e in books.reader().entries(None, 2_000) if e.kind == "charter"]
+    assert [parse_rules(e.body).charter.valid_from for e in published] == [START + DAY_MS, rules().charter.valid_from]
+    books.close(Instant(START + 3 * DAY_MS))
+    assert verify(path).findings == []
+
+
+def test_a_charter_dated_ahead_waits_and_may_be_put_off_or_withdrawn(path):
+    village, ahead = Village(START), Instant(START + 4 * DAY_MS)
+    second: dict[str, Any] = {"version": 2, "local_price": 200_000}
+    third: dict[str, Any] = {"version": 3, "local_price": 210_000, "valid_from": Instant(START + 12 * DAY_MS)}
+    books = Books.open(path, rules())
+    changes: tuple[tuple[int, dict[str, Any]], ...] = (
+        (1, second | {"valid_from": ahead}),
+        (2, second | {"valid_from": Instant(ahead + 2 * DAY_MS)}),
+        (3, second | {"valid_from": Instant(ahead + 2 * DAY_MS)}),  # a restart
+        (7, second | {"valid_from": Instant(ahead + 2 * DAY_MS)}),
+        (8, third),
+        (10, {}),  # what was the first again, before the third ever held
+    )
+    for day, edited in changes:
+        now = Instant(START + day * DAY_MS + HOUR_MS)
+        live(books, village.until(now), now)
+        books.close(now)
+        books = Books.open(path, rules(**edited))
+    live(books, village.until(Instant(START + 14 * DAY_MS)))
+    seen = charters(books)
+    assert [seen[f"2026-06-{day:02d}"] for day in range(1, 14)] == [1] * 6 + [2] * 5 + [1] * 2
+    books.close(Instant(START + 14 * DAY_MS))
+    assert verify(path).findings == []
+
+
+def test_a_new_member_of_the_site_file_is_one_from_the_next_midnight(path):
+    noon = Instant(START + DAY_MS // 2)
+    records = Village(START, 3).until(Instant(START + 2 * DAY_MS))
+    books = Books.open(path, rules(2))
+    live(books, [r for r in records if r.end <= noon])
+    books.close(noon)
+    books = Books.open(path, rules(3))
+    live(books, [r for r in records if r.end > noon])
+    days = {e.period for e in books.reader().entries(None, 2_000) if (e.kind, e.member) == ("settle.day", "home-03")}
+    assert days == {"2026-06-02"}
+    assert "members" in books.notices()[0]
     books.close(Instant(START + 2 * DAY_MS))
     assert verify(path).findings == []
-    with pytest.raises(TimezoneChanged):
-        Books.open(path, rules(timezone="Pacific/Auckland"))
+
+
+@pytest.mark.parametrize(
+    "change", [{"timezone": "Pacific/Auckland"}, {"bill_period": "month"}, {"minor_digits": 4}, {"currency": "USD"}]
+)
+def test_what_a_ledger_keeps_for_life_is_refused_at_the_start(path, change):
+    books = Books.open(path, rules())
+    live(books, Village(START).until(Instant(START + DAY_MS)))
+    books.close(Instant(START + DAY_MS))
+    (name,) = change
+    with pytest.raises(ChangedForLife, match=rf"{name} is .* keeps it for life: write .* again, or begin a new ledger"):
+        Books.open(path, rules(**change))
+    Books.open(path, rules()).close(Instant(START + DAY_MS))
+    assert verify(path).findings == []
+
+
+def test_verify_names_a_charter_in_another_money_than_the_log_began_with(path, monkeypatch):
+    """What the release before let through: cents and hundredths of cents in one account."""
+    books = Books.open(path, rules())
+    live(books, Village(START).until(Instant(START + DAY_MS)))
+    books.close(Instant(START + DAY_MS))
+    monkeypatch.setattr(rulebook, "changed_for_life", lambda *_: "")
+    Books.open(path, rules(minor_digits=4)).close(Instant(START + DAY_MS))
+    (found,) = verify(path).findings
+    assert "counts money:EUR in 1e-4, the log's first entry in 1e-2" in str(found)
 
 
 def test_audit_entries_are_idempotent():
