@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -20,7 +21,16 @@ from controller.settlement.bills import AMOUNT, Line
 from controller.settlement.charter import Charter, Member
 from controller.settlement.intervals import PointDay
 from controller.settlement.keys import Participation, Rounds
-from controller.settlement.prices import BillSharing, Flat, MidMarket, PeriodTotals, Premium, Shapley, SlotPrices
+from controller.settlement.prices import (
+    NO_EXCHANGE,
+    BillSharing,
+    Flat,
+    MidMarket,
+    PeriodTotals,
+    Premium,
+    Shapley,
+    SlotPrices,
+)
 from controller.settlement.sharing import GridDay, MemberDay, SlotTotals
 from controller.settlement.terms import Terms
 from devices.clock import Instant
@@ -47,8 +57,12 @@ class ClauseDay:
     premium: int  # numerator over 10^15 that the outside pays
 
 
+@lru_cache(maxsize=64)
 def file_of(charter: Charter) -> CharterFile | None:
-    """Returns the voted charter file behind a published charter; None where the site file's rules hold."""
+    """Returns the voted charter file behind a published charter; None where the site file's rules hold.
+
+    Read once for each charter: every line of every member and day asks for it.
+    """
     return None if charter.clauses is None else parse_document(charter.clauses)
 
 
@@ -197,7 +211,7 @@ class _Day:
     def exchange(self) -> PeriodTotals:
         """Returns what the community exchanges with the outside, were there no losses."""
         if len(self.shares.shared) != len(self.taken):
-            return PeriodTotals(0, 0, 0, 0)  # shared energy counts hours; it is billed by the premium alone
+            return NO_EXCHANGE  # shared energy counts hours; it is billed by the premium alone
         took, gave = self.taken.sum(axis=1), self.given.sum(axis=1)
         far = took * UWH_PER_WH - self.shares.shared
         cost = sum(int(a) * int(b) for a, b in zip(far, self.prices, strict=True))

@@ -1,8 +1,9 @@
 """Sharing keys: who gets which of the community's energy in one slot, in whole uWh.
 
 Every key floors each member's part and shows what the floors leave. A key names the public figures from which a
-household computes its own part without its neighbours' data; `publishes` lists them. The hub settles by
-`proportional` today (`controller.settlement.sharing`); the others are for the policy lab and for later charters.
+household computes its own part without its neighbours' data; `publishes` lists them. The site file's charter is settled
+by `proportional` (`controller.settlement.sharing`), a voted one by any key here that a household can recompute
+(`controller.settlement.clauses`, over arrays); the policy lab knows all.
 
 Source: keys of DE, AT, FR, ES, CZ and IT law as listed in the decision for the ledger (static, dynamic, ex-ante
 coefficients, own key, rounds, participation factors, shared energy with premium).
@@ -203,11 +204,6 @@ class SharedEnergy:
     def share(self, slot: Slot, index: int) -> Shares:
         """Returns each member's part of the shared energy, by what it took and by what it gave."""
         return Proportional().share(slot, index)
-
-
-def household_near(own_wh: int, matched_wh: int, taken_wh: int) -> int:
-    """Returns a household's own part of the community's energy [uWh] from public totals (proportional key)."""
-    return own_wh * UWH_PER_WH * matched_wh // taken_wh if own_wh else 0
 
 
 def _split(parts: Sequence[int], amount: int) -> tuple[int, ...]:

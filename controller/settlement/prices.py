@@ -103,6 +103,9 @@ class PeriodTotals:
     income: int
 
 
+NO_EXCHANGE = PeriodTotals(0, 0, 0, 0)
+
+
 def net_exchange(slots: Sequence[SlotPrices]) -> PeriodTotals:
     """Returns the totals of a period in which the community trades with the outside only what it cannot share."""
     return PeriodTotals(

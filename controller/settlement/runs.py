@@ -42,7 +42,7 @@ from controller.settlement.clauses import (
     service_lines,
 )
 from controller.settlement.intervals import Method, PointDay
-from controller.settlement.prices import PeriodTotals
+from controller.settlement.prices import NO_EXCHANGE, PeriodTotals
 from controller.settlement.sharing import GridDay, MemberDay, SlotTotals, grid_day, member_day, slot_totals
 from controller.settlement.tariff import LocalDay
 from devices.units import UWH_PER_WH
@@ -52,9 +52,10 @@ SETTLE_GRID = "settle.grid"
 RUN_DAY = "run.day"
 BILL = "bill"
 RUN_BILL = "run.bill"
-_EARLIEST = {Method.GAP, Method.GATEWAY}
 DIVIDEND = "dividend"
 RUN_KINDS = (SETTLE_DAY, SETTLE_GRID, RUN_DAY, BILL, DIVIDEND, RUN_BILL)
+_UNNAMED = frozenset({Method.GAP, Method.GATEWAY})
+"""A day with only these says no methods: ledgers from before there were others do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +99,6 @@ class DayResult:
     held: tuple[tuple[str, str], ...]  # (usage point, why) of what is quarantined
     estimated: int  # slots
     drafts: tuple[Draft, ...]  # members in order, then the grid, then the run itself
-
-
-NO_EXCHANGE = PeriodTotals(0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,8 +308,8 @@ def _day_body(
 ) -> dict[str, Json]:
     own = [points[name] for name in (*member.usage_points, *member.water_points)]
     methods: list[Json] = [[point.point, str(method), count] for point in own for method, count in point.methods]
-    if {method for point in own for method, _ in point.methods} <= _EARLIEST:
-        methods = []  # as ledgers from before methods have it
+    if {method for point in own for method, _ in point.methods} <= _UNNAMED:
+        methods = []
     return {
         **head,
         **({"methods": methods} if methods else {}),

@@ -18,7 +18,6 @@ from controller.settlement.keys import (
     SharingKey,
     Slot,
     Static,
-    household_near,
 )
 
 WH = st.integers(0, 20_000)
@@ -84,7 +83,8 @@ def test_dynamic_keys_waste_nothing(case) -> None:
 def test_a_household_finds_its_proportional_part_from_public_totals(case) -> None:
     slot, _, _ = case
     near = Proportional().share(slot, 0).near
-    assert near == tuple(household_near(own, slot.matched, sum(slot.taken)) for own in slot.taken)
+    taken = sum(slot.taken)
+    assert near == tuple(own * UWH * slot.matched // taken if own else 0 for own in slot.taken)
 
 
 @given(cases())
