@@ -19,6 +19,7 @@ from controller.charter_schema import CharterFile, VectorTable
 from controller.ledger.identity import BadDid
 from controller.settlement.keys import KeyBroken, Recomputable, Slot
 from controller.settlement.prices import BillSharing, Premium, PriceBroken, Shapley, SlotPrices
+from controller.settlement.storage import is_divided
 from controller.settlement.tariff import TariffTable, compile_year, local_year
 from controller.site_problems import LineIndex, Path, SchemaFinding, where
 from controller.site_types import DAYS, minutes
@@ -209,7 +210,8 @@ def _clauses(file: CharterFile) -> Iterator[Clause]:
         if rule.recomputable is not Recomputable.HOUSEHOLD:
             message = f"{table} {type(rule).__name__}: only an auditor can recompute it, a household cannot"
             yield Clause(Kind.LAB_ONLY, (table,), message, "compare with it; put another into force")
-    yield from _uncounted(file)
+    yield from _storage(file)
+    yield from _services(file)
     yield from _together(file)
 
 
@@ -233,13 +235,31 @@ def _together(file: CharterFile) -> Iterator[Clause]:
             seen[member] = row.feeder
 
 
-def _uncounted(file: CharterFile) -> Iterator[Clause]:
-    """Finds clauses that say what no settlement here does."""
+def _storage(file: CharterFile) -> Iterator[Clause]:
+    """Finds a division of stored energy that cannot be metered or priced, or that divides nothing."""
     storage = file.storage
-    for name in ("owner", "losses") if storage is not None else ():
-        if getattr(storage, name) != "community":
-            message = f"{name} = 'depositor': stored energy is settled as the community's own, with its losses"
-            yield Clause(Kind.UNREACHABLE, ("storage", name), message, "write community")
+    if storage is None:
+        return
+    if not is_divided(storage):
+        if storage.points is not None:
+            message = "points has no effect: the community owns what is stored and bears the losses, as for any meter"
+            yield Clause(Kind.UNREACHABLE, ("storage", "points"), message, "remove it, or choose depositor or use")
+        return
+    if storage.points is None:
+        yield Clause(Kind.GAP, ("storage",), "which meters are storages?", 'add points = ["battery-1"]')
+    elif len(set(storage.points)) != len(storage.points):
+        yield Clause(Kind.CONTRADICTION, ("storage", "points"), "a meter is named twice", "name each once")
+    if file.sharing.key != "proportional" or file.price.rule not in ("flat", "mid-market", "supply-demand"):
+        message = (
+            f"sharing {file.sharing.key!r} with price {file.price.rule!r}: what a storage's charge costs in a slot"
+        )
+        message += " is only known by proportional shares at a price of the slot"
+        fix = "choose proportional with flat, mid-market or supply-demand, or leave it to the community"
+        yield Clause(Kind.CONTRADICTION, ("storage", "owner"), message, fix)
+
+
+def _services(file: CharterFile) -> Iterator[Clause]:
+    """Finds services with two prices."""
     seen: set[str] = set()
     for index, row in enumerate(file.service):
         if row.name in seen:

@@ -87,10 +87,13 @@ class ServiceTable(Table):
 
 
 class StorageTable(Table):
-    """Who owns stored energy and bears its losses."""
+    """Who owns stored energy and bears its losses: whose the result of a bill period is."""
 
-    owner: Literal["community", "depositor"]
-    losses: Literal["community", "depositor"]
+    owner: Annotated[Literal["community", "depositor"], Field(description="Who gets what stored energy brings")]
+    losses: Annotated[Literal["community", "depositor", "use"], Field(description="Who pays for what is lost")]
+    points: Annotated[
+        list[Id] | None, Field(min_length=1, description="The storages' meters, all of one member, who keeps them")
+    ] = None
 
 
 class DividendTable(Table):

@@ -52,6 +52,10 @@ def _facts(charter: Charter) -> Iterator[Fact]:
         yield f"Per {row.get('name')}", _price(charter, _whole(row.get("price")))
     if permille := _whole(_table(clauses, "dividend").get("permille")):
         yield "Dividend", f"{permille / 10:g} % of the period's gain, in equal parts"
+    if storage := _table(clauses, "storage"):
+        words = {"community": "the community", "depositor": "who stored it, by energy stored", "use": "all, by use"}
+        yield "What stored energy brings goes to", words[str(storage["owner"])]
+        yield "Its losses are borne by", words[str(storage["losses"])]
     yield "Bills", f"every {charter.bill_period}, rounded once"
     if charter.clock_tolerance_ms is not None:
         yield "Clock error billed as it stands", f"{charter.clock_tolerance_ms / 1000:g} s"

@@ -49,6 +49,7 @@ CLAUSES_FORM = {
     "lifeline": {"wh": "whole", "price": "whole", "ml": "whole", "water_price": "whole", "not_for": ["text"]},
     "fees": {"levy_per_kwh?": "whole", "solidarity_per_kwh?": "whole", "per_bill?": "whole"},
     "network": [{"feeder": "text", "per_kwh": "whole", "members": ["text"]}],
+    "storage?": {"owner": "text", "losses": "text", "points?": ["text"]},
 }  # fmt: skip
 RULES_FORM = {
     "grid_point": "text",
@@ -65,7 +66,7 @@ RUN_FORM = {
     "taken": ["whole"], "given": ["whole"],
     "public?": {
         "shared": ["digits"], "taken_by_class?": [["whole", ["whole"]]], "taken_by_community?": [["digits"]],
-        "given_by_community?": [["digits"]],
+        "given_by_community?": [["digits"]], "stored?": ["whole"], "released?": ["whole"],
     },
 }  # fmt: skip
 
@@ -133,6 +134,51 @@ def unknown(charter: Row) -> list[str]:
     ids += [rules["sharing"]["key"], rules["price"]["rule"], *sorted(rules.keys() - CLAUSES)]
     known = ids[:2] == [FORMAT, "half-even-per-bill"] and ids[2] in KEYS and ids[3] in RULES and len(ids) == 4
     return [] if known else ids
+
+
+def storage_known(charter: Row) -> bool:
+    """Returns whether what a charter says of stored energy can be recomputed here."""
+    rules: Row = charter.get("clauses", {})
+    clause: Row = rules.get("storage", {"owner": "community", "losses": "community"})
+    owner, losses = clause["owner"], clause["losses"]
+    named = owner in ("community", "depositor") and losses in ("community", "depositor", "use")
+    if not named or clause.keys() - {"owner", "losses", "points"}:
+        return False
+    whole = bool(clause.get("points")) and rules["sharing"]["key"] == KEYS[0] and rules["price"]["rule"] in RULES[:3]
+    return owner == losses == "community" or whole
+
+
+def divided(terms: Terms) -> bool:
+    """Returns whether the charter divides the result of storages."""
+    clause: Row = terms.clauses.get("storage", {})
+    return bool(clause) and (clause["owner"], clause["losses"]) != ("community", "community")
+
+
+def keeps(terms: Terms) -> list[str]:
+    """Returns the member's storages whose result the charter divides."""
+    own: list[str] = terms.member["usage_points"] if terms.member and divided(terms) else []
+    names: list[str] = terms.clauses["storage"]["points"] if own else []
+    return [name for name in names if name in own] if names and names[0] in own else []
+
+
+def stored(terms: Terms, run: Row, tooks: list[int], gaves: list[int]) -> list[int]:
+    """Returns a day's storages: paid, fetched, charged, released, deposited and used by all; own deposited and used.
+
+    Money in 1e-15, energy in uWh; nothing where the charter divides nothing.
+    """
+    if not divided(terms):
+        return [0] * 8
+    rule, feed_in, keeper = terms.clauses["price"], terms.charter["export_price"], bool(keeps(terms))
+    found, rows = [0] * 8, (run["public"]["stored"], run["public"]["released"], run["taken"], run["given"])
+    for into, out, taken, given, took, gave, retail in zip(*rows, tooks, gaves, terms.prices(), strict=True):
+        price, matched = _price(rule, retail, feed_in, taken, given), min(taken, given)
+        near, sold = _part(into * UWH_PER_WH, matched, taken), _part(out * UWH_PER_WH, matched, given)
+        covered = near if given > out else 0
+        day = [near * price + (into * UWH_PER_WH - near) * retail, sold * price + (out * UWH_PER_WH - sold) * feed_in]
+        day += [into * UWH_PER_WH, out * UWH_PER_WH, covered, (taken - into) * UWH_PER_WH]
+        day += [_part(covered, gave - out * keeper, given - out), (took - into * keeper) * UWH_PER_WH]
+        found = [a + b for a, b in zip(found, day, strict=True)]
+    return found
 
 
 def contradicted(charter: Row, members: Sequence[Row]) -> str:
@@ -290,9 +336,11 @@ class Period:
         self.charter: Row = {}
         self.totals = [0, 0, 0, 0]  # all taken, all given [Wh]; the outside's bill, its payment [1e-15]
         self.own: list[Quantities] = []
+        self.storage, self.keeper = [0] * 8, False  # what `stored` says, of all days; whether they are kept at the end
 
-    def add(self, terms: Terms, run: Row, own: Quantities | None) -> None:
-        self.charter = terms.charter
+    def add(self, terms: Terms, run: Row, own: Quantities | None, storage: list[int]) -> None:
+        self.charter, self.keeper = terms.charter, bool(keeps(terms))
+        self.storage = [a + b for a, b in zip(self.storage, storage, strict=True)]
         taken, given, shared = run["taken"], run["given"], [int(text) for text in run["public"]["shared"]]
         if terms.clauses["price"]["rule"] == "bill-sharing":
             cost = sum((t * UWH_PER_WH - s) * p for t, s, p in zip(taken, shared, terms.prices(), strict=True))
@@ -314,5 +362,19 @@ class Period:
         elif rule["rule"] == "premium":
             paid = (q[4] * rule["takers_permille"] + q[2] * rule["givers_permille"]) * rule["premium"] // 1000
             found.append(("premium on shared energy", "amount", 1, -paid))
+        found += self._storage()
         found += [("fee per bill", "amount", 1, fee * MICRO)] if last else []
         return [line for line in found if line[3]]
+
+    def _storage(self) -> list[Line]:
+        clause: Row = self.charter["clauses"].get("storage", {"owner": "", "losses": ""})
+        paid, fetched, charged, released, all_deposited, all_used, deposited, used = self.storage
+        lost = paid * (charged - released) // charged if charged else 0
+        margin = fetched - paid + lost
+        by_deposit = margin * (clause["owner"] == "depositor") - lost * (clause["losses"] == "depositor")
+        by_deposit, by_use = by_deposit * bool(all_deposited), lost * (clause["losses"] == "use" and bool(all_used))
+        return [
+            ("storage, passed on", "amount", 1, (by_deposit - by_use) * self.keeper),
+            ("storage, by energy stored", "amount", 1, -(by_deposit * deposited // all_deposited) if deposited else 0),
+            ("storage losses, by use", "amount", 1, -(-by_use * used // all_used) if used else 0),
+        ]

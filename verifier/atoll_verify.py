@@ -259,7 +259,8 @@ class Bundle:
             charter, week = day.rules["charter"], "{}-W{:02d}".format(*date.fromisoformat(name).isocalendar())
             check(self.period in (name, name[:7], week) and end in (0, day.start), name, "is not of this period")
             end, version = day.end, charter["version"].whole()
-            points, own, made = self.settle(day) if day.terms.member else ([], None, [])
+            away = [0] * len(day.terms.bands)
+            points, own, made, energy = self.settle(day) if day.terms.member else ([], None, [], (away, away))
             held += [[name, point] for point in points]
             add(lines, made)
             if "clauses" in day.terms.charter:
@@ -267,7 +268,14 @@ class Bundle:
                 if version not in periods:
                     self.lines.append([f"charter {name}", f"by vote {day.rules['vote'].text()}, hash {digest}"])
                     self.lines.append([f"vote {name}", shown])
-                periods.setdefault(version, Period()).add(day.terms, cast("Row", day.run.value), own)
+                run = cast("Row", day.run.value)
+                if atoll_clauses.divided(day.terms):
+                    into, out = (run["public"].get(name, []) for name in ("stored", "released"))
+                    day.run.need(len(into) == len(out) == len(away), "has no storages of each slot")
+                    right = [*map(min, [*into, *out], [*run["taken"], *run["given"]])] == [*into, *out]
+                    check(right, f"stored {name}", "is more than all took or gave")
+                storage = atoll_clauses.stored(day.terms, run, *energy)
+                periods.setdefault(version, Period()).add(day.terms, run, own, storage)
         for version, period in periods.items():
             add(lines, period.lines(last=version == charter["version"].whole()))
         currency, digits, stated = charter["currency"].text(), charter["minor_digits"].whole(), body["lines"].items()
@@ -317,6 +325,8 @@ class Bundle:
             ids = atoll_clauses.unknown(own)
             rules.need(not ids, f"has rules unknown to this verifier: {ids}")
             rules.need(fits(rules.value, atoll_clauses.RULES_FORM), "is not a charter as this verifier knows it")
+            known = atoll_clauses.storage_known(own)
+            rules.need(known, "divides stored energy in a way unknown to this verifier")
             other = atoll_clauses.contradicted(own, members)
             check(not other, f"charter of {name}", f"its {other} is not what was voted for")
             if "clauses" not in own:
@@ -345,7 +355,7 @@ class Bundle:
 
     def settle(
         self, day: Day
-    ) -> tuple[list[str], Quantities, list[Line]]:  # the points held back, the day and its lines
+    ) -> tuple[list[str], Quantities, list[Line], tuple[list[int], list[int]]]:  # held back, the day, lines, energy
         own, water = (cast("list[str]", day.terms.member[key]) for key in ("usage_points", "water_points"))
         names, points = [*own, *water], dict[str, PointDay]()
         order = self.orders[day.run["charter"].text()]
@@ -356,7 +366,12 @@ class Bundle:
             root = climb(order.index(name), len(order), leaf, [part.bytes(32) for part in proof])[1].hex()
             check(root == day.run["input_root"].text(), f"records {name} {day.name}", "are not in the public run")
         held = [name for name in names if points[name][3]]
-        q, outside, lines = self.share(day, [points[name] for name in own], [points[name] for name in water])
+        kept = {name: points[name] for name in atoll_clauses.keeps(day.terms)}
+        for at, key in enumerate(("stored", "released")):
+            if kept:
+                rows = [point[at] for point in kept.values()]
+                day.run["public"][key].same([*map(sum, zip(*rows, strict=True))], f"{key} {day.name}")
+        q, outside, lines, energy = self.share(day, [points[name] for name in own], [points[name] for name in water])
         day.settled["quantities"]["outside"].same([str(part) for part in outside], f"outside {day.name}")
         for key, value in q._asdict().items():
             day.settled["quantities"][key].same(str(value), f"{key} {day.name}")
@@ -368,9 +383,11 @@ class Bundle:
         text = f"used {decimal(q.from_local + q.from_outside, 9)} kWh, {decimal(q.from_local, 9)} of it local"
         text += f"; gave {decimal(q.sold + q.exported, 9)} kWh; {len(held)} meters held back"
         self.lines.append([f"day {day.name}", text])
-        return held, q, lines
+        return held, q, lines, energy
 
-    def share(self, day: Day, own: list[PointDay], water: list[PointDay]) -> tuple[Quantities, list[int], list[Line]]:
+    def share(
+        self, day: Day, own: list[PointDay], water: list[PointDay]
+    ) -> tuple[Quantities, list[int], list[Line], tuple[list[int], list[int]]]:
         run, slots = cast("Any", day.run.value), len(day.terms.bands)
         day.run.need(len(run["taken"]) == len(run["given"]) == slots, "has no totals of each slot")
         tooks, gaves = ([*map(sum, zip(*(p[at] for p in own), strict=True))] or [0] * slots for at in (0, 1))
@@ -388,7 +405,7 @@ class Bundle:
             came = [entry for entry in came if entry["body"]["state"].value == "done"]
             mine = [entry for entry in came if entry["body"]["member"].value == self.member]
             lines += atoll_clauses.pieces(day.terms, {"delivery": len(mine)})
-        return q, outside, lines
+        return q, outside, lines, (tooks, gaves)
 
     def signed(self, day: Day, point: str) -> bool:  # whether what a gateway signed contradicts the records
         if "ocmf" in self.parts:

@@ -32,6 +32,14 @@ from controller.settlement.prices import (
     SlotPrices,
 )
 from controller.settlement.sharing import GridDay, MemberDay, SlotTotals
+from controller.settlement.storage import (
+    SlotRows,
+    StorageDay,
+    StorageTotals,
+    is_divided,
+    storage_day,
+    storage_lines,
+)
 from controller.settlement.terms import Terms
 from devices.clock import Instant
 from devices.units import UWH_PER_WH
@@ -55,6 +63,7 @@ class ClauseDay:
     public: Mapping[str, Json]  # per slot, what the key needs beside `taken` and `given`
     exchange: PeriodTotals  # for bill sharing
     premium: int  # numerator over 10^15 that the outside pays
+    storage: StorageDay | None = None
 
 
 @lru_cache(maxsize=64)
@@ -95,17 +104,35 @@ def clause_day(
     day = _Day(file, bound, band_rows, prices, taken, given, shares)
     found = [day.member(index, member, _water(member, points)) for index, member in enumerate(members)]
     premium = bound.price.price * int(shares.shared.sum()) if isinstance(bound.price, Premium) else 0
+    storage, public = day.storage(members, points), _public(bound, taken, given, shares)
+    if storage is not None:
+        public |= {"stored": list(storage.stored), "released": list(storage.released)}
     return ClauseDay(
         {member.id: one for member, (one, _) in zip(members, found, strict=True)},
         {member.id: lines for member, (_, lines) in zip(members, found, strict=True)},
-        _public(bound, taken, given, shares),
+        public,
         day.exchange(),
         premium,
+        storage,
     )
 
 
+@dataclass(frozen=True, slots=True)
+class StoragePeriod:
+    """The storages of a bill period as one member sees them."""
+
+    totals: StorageTotals
+    own: tuple[int, int]  # deposited, used
+    keeper: bool
+
+
 def period_lines(
-    charter: Charter, exchange: PeriodTotals, own: MemberDay, *, whole_bill: bool = True
+    charter: Charter,
+    exchange: PeriodTotals,
+    own: MemberDay,
+    storage: StoragePeriod,
+    *,
+    whole_bill: bool = True,
 ) -> tuple[Line, ...]:
     """Returns the lines that a voted charter reckons over all its days of a bill period; `own` is their sum.
 
@@ -124,6 +151,8 @@ def period_lines(
         ]
     elif isinstance(rule, Premium):
         lines.append(Line("premium on shared energy", -rule.amount(own.from_local, own.sold), AMOUNT, 1))
+    if file.storage is not None and is_divided(file.storage):
+        lines += storage_lines(file.storage, storage.totals, storage.own, keeper=storage.keeper)
     if whole_bill:
         lines.append(Line("fee per bill", file.fees.per_bill * MICRO, AMOUNT, 1))
     return tuple(line for line in lines if line.quantity)
@@ -218,6 +247,37 @@ class _Day:
         income = int((gave * UWH_PER_WH - self.shares.shared).sum()) * self.terms.charter.export_price
         return PeriodTotals(int(took.sum()), int(gave.sum()), cost, income)
 
+    def storage(self, members: Sequence[Member], points: Mapping[str, PointDay]) -> StorageDay | None:
+        """Returns the day of the storages whose result the charter divides; None where it divides none."""
+        clause = self.file.storage
+        if clause is None or not is_divided(clause):
+            return None
+        names = clause.points or []
+        keeper = next((one for one in members if names and names[0] in one.usage_points), None)
+        own = [points[name] for name in names if keeper and name in keeper.usage_points and name in points]
+        slots = len(self.taken)
+        stored, released = [0] * slots, [0] * slots
+        for point in own:
+            stored = [a + b for a, b in zip(stored, point.imports, strict=True)]
+            released = [a + b for a, b in zip(released, point.exports, strict=True)]
+        taken, given = ([int(wh) for wh in energy.sum(axis=1)] for energy in (self.taken, self.given))
+        rows = SlotRows(
+            taken, given, self._slot_prices(), [int(p) for p in self.prices], self.terms.charter.export_price
+        )
+        each = {
+            member.id: ([int(wh) for wh in self.taken[:, at]], [int(wh) for wh in self.given[:, at]])
+            for at, member in enumerate(members)
+        }
+        return storage_day("" if keeper is None else keeper.id, rows, stored, released, each)
+
+    def _slot_prices(self) -> list[int]:
+        """Returns the price of shared energy in each slot."""
+        rule, feed_in = self.terms.price, self.terms.charter.export_price
+        if isinstance(rule, BillSharing | Premium | Shapley):
+            raise NotInForce(f"{type(rule).__name__} has no price of a slot")
+        totals = zip(self.taken.sum(axis=1), self.given.sum(axis=1), self.prices, strict=True)
+        return [rule.price(SlotPrices(int(t), int(g), int(p), feed_in)) for t, g, p in totals]
+
     def _by_slot(self) -> bool:
         return not isinstance(self.terms.price, BillSharing)
 
@@ -255,12 +315,8 @@ class _Day:
                 )
             case Premium():
                 return ()
-            case BillSharing() | Shapley():
-                raise NotInForce(f"{type(rule).__name__} has no price of a slot")
             case _:
-                totals = zip(self.taken.sum(axis=1), self.given.sum(axis=1), self.prices, strict=True)
-                by_slot = [rule.price(SlotPrices(int(t), int(g), int(p), feed_in)) for t, g, p in totals]
-                amount = sum(int(wh) * price for wh, price in zip(energy, by_slot, strict=True))
+                amount = sum(int(wh) * price for wh, price in zip(energy, self._slot_prices(), strict=True))
                 quantity = Line(f"{text}, price by slot", int(energy.sum()), "uWh", 0)
                 return quantity, Line(f"{text}, slot by slot", sign * amount, AMOUNT, 1)
 

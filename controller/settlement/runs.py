@@ -34,6 +34,7 @@ from controller.settlement.bills import (
 from controller.settlement.charter import Charter, Member
 from controller.settlement.clauses import (
     ClauseDay,
+    StoragePeriod,
     clause_day,
     dividend,
     dividend_steps,
@@ -44,6 +45,7 @@ from controller.settlement.clauses import (
 from controller.settlement.intervals import Method, PointDay
 from controller.settlement.prices import NO_EXCHANGE, PeriodTotals
 from controller.settlement.sharing import GridDay, MemberDay, SlotTotals, grid_day, member_day, slot_totals
+from controller.settlement.storage import NOTHING_STORED, StorageTotals, grid_fields, summed
 from controller.settlement.tariff import LocalDay
 from devices.units import UWH_PER_WH
 
@@ -114,6 +116,9 @@ class BilledDay:
     exchange: PeriodTotals = NO_EXCHANGE
     premium: int = 0
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])  # deliveries, ...
+    keeper: str = ""  # of the storages whose result the charter divides
+    storage: StorageTotals = NOTHING_STORED
+    parts: Mapping[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])  # deposited, used
 
     def lines_of(self, member: str) -> tuple[Line, ...]:
         """Returns a member's lines of this day."""
@@ -238,9 +243,16 @@ def _whole(rules: Rules, member: str, days: Sequence[BilledDay]) -> Iterator[tup
             rows = [_totals_row(day.exchange) for day in days if day.charter.version == version]
             exchange = PeriodTotals(*map(sum, zip(*rows, strict=True)))
             whole_bill = version == rules.charter.version
-            yield period_lines(
-                charter, exchange, _sum_days([day.members[member] for day in own]), whole_bill=whole_bill
-            )
+            of_all = _sum_days([day.members[member] for day in own])
+            yield period_lines(charter, exchange, of_all, _storage(days, version, member), whole_bill=whole_bill)
+
+
+def _storage(days: Sequence[BilledDay], version: int, member: str) -> StoragePeriod:
+    """Returns a period's storages under one charter; who keeps them on its last day passes their result on."""
+    mine = [day for day in days if day.charter.version == version]
+    parts = [day.parts.get(member, (0, 0)) for day in mine]
+    own = sum(part[0] for part in parts), sum(part[1] for part in parts)
+    return StoragePeriod(summed(day.storage for day in mine), own, mine[-1].keeper == member)
 
 
 def _totals_row(totals: PeriodTotals) -> tuple[int, int, int, int]:
@@ -257,13 +269,19 @@ def _sum_days(days: Sequence[MemberDay]) -> MemberDay:
 
 
 def _clause_lines(clauses: ClauseDay | None, member: str) -> dict[str, Json]:
-    return {} if clauses is None else {"lines": [line_fields(line) for line in clauses.lines[member]]}
+    if clauses is None:
+        return {}
+    lines: dict[str, Json] = {"lines": [line_fields(line) for line in clauses.lines[member]]}
+    return (
+        lines if clauses.storage is None else lines | {"storage": [str(part) for part in clauses.storage.parts[member]]}
+    )
 
 
 def _exchange(clauses: ClauseDay | None) -> dict[str, Json]:
     if clauses is None:
         return {}
-    return {"exchange": [str(part) for part in _totals_row(clauses.exchange)], "premium": str(clauses.premium)}
+    rows: dict[str, Json] = {"exchange": [str(part) for part in _totals_row(clauses.exchange)]}
+    return rows | {"premium": str(clauses.premium)} | grid_fields(clauses.storage)
 
 
 def parse_lines(body: Mapping[str, Json]) -> tuple[Line, ...]:

@@ -166,6 +166,9 @@ class BallotBox:
             raise _Refused("unknown-member", f"the charter names {', '.join(strangers)}, who are no members")
         if locked := self._locked(document):
             raise _Refused("unknown-voter", locked)
+        named = set(file.storage.points or ()) if file.storage is not None else set[str]()
+        if named and not any(named <= set(member.usage_points) for member in rules.members):
+            raise _Refused("unknown-meter", f"{', '.join(sorted(named))} are not meters of one member: storages are")
         if differs := changed_for_life(rules.charter, base(file)):
             raise _Refused("other-ledger", differs)
         if file.version <= rules.charter.version:

@@ -30,6 +30,7 @@ from controller.settlement.runs import (
     parse_lines,
     settle_period,
 )
+from controller.settlement.storage import parse_grid_fields, parse_part
 from controller.settlement.tariff import Calendar, LocalDay, compile_year, local_year, period_name
 from controller.shell.settlement_runs import Settled, delivered
 from controller.store.ledger_file import LedgerFile
@@ -160,6 +161,9 @@ class _Trial:
     ) -> BilledDay:
         bodies = {(draft.kind, draft.member): draft.body for draft in found.drafts}
         exchange, premium = parse_exchange(bodies[SETTLE_GRID, ""])
+        keeper, storage = parse_grid_fields(bodies[SETTLE_GRID, ""])
+        parts = {name: parse_part(bodies[SETTLE_DAY, name]) for name in found.members}
         lines = {name: parse_lines(bodies[SETTLE_DAY, name]) for name in found.members}
         rules = self._published.rules[charter].charter
-        return BilledDay(day.name, rules, found.members, found.grid.cost, {}, lines, exchange, premium, counts)
+        counted = exchange, premium, counts, keeper, storage, parts
+        return BilledDay(day.name, rules, found.members, found.grid.cost, {}, lines, *counted)

@@ -28,6 +28,7 @@ from controller.settlement.runs import (
     settle_day,
     settle_period,
 )
+from controller.settlement.storage import parse_grid_fields, parse_part
 from controller.settlement.tariff import LocalDay, period_name
 from controller.shell.journal import Journal
 from controller.shell.signed_days import contradiction, signed_texts
@@ -144,6 +145,7 @@ class Settled:
         members = {member: entry.entry for (kind, member), entry in live.items() if kind == SETTLE_DAY}
         charter = self._published.rules[str(run.body["charter"])].charter
         exchange, premium = parse_exchange(grid.body)
+        keeper, storage = parse_grid_fields(grid.body)
         return BilledDay(
             day.name,
             charter,
@@ -154,6 +156,9 @@ class Settled:
             exchange,
             premium,
             {} if charter.clauses is None else delivered(self._file, day),
+            keeper,
+            storage,
+            {member: parse_part(entry.body) for member, entry in members.items()},
         )
 
 

@@ -46,7 +46,11 @@ EVERY = 'days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]'
 CASES = [
     ('key = "proportional"', 'key = "own-key"\nslots = [{}]', Kind.LAB_ONLY, "sharing"),
     ('rule = "flat"\nlocal_price = 140000', 'rule = "shapley"\nsamples = 2\nseed = 1', Kind.LAB_ONLY, "price"),
-    ('owner = "community"', 'owner = "depositor"', Kind.UNREACHABLE, "storage.owner"),
+    ('owner = "community"', 'owner = "depositor"', Kind.GAP, "storage"),
+    ('losses = "community"', 'losses = "community"\npoints = ["battery-1"]', Kind.UNREACHABLE, "storage.points"),
+    ('losses = "community"', 'losses = "use"\npoints = ["b", "b"]', Kind.CONTRADICTION, "storage.points"),
+    ('losses = "community"', 'losses = "everybody"', Kind.SYNTAX, "storage.losses"),
+    ('losses = "community"', 'losses = "depositor"', Kind.GAP, "storage"),
     ("local_price = 140000", "local_price = 220000", Kind.CONTRADICTION, "price.local_price"),
     ("local_price = 140000", "local_price = 40000", Kind.CONTRADICTION, "price.local_price"),
     ('to = "06:00"', 'to = "07:00"', Kind.CONTRADICTION, "band[1]"),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from controller.charter_schema import CharterFile
 from controller.settlement.charter import charter_document, member_document
 from controller.settlement.runs import BILL, line_fields, settle_period
 from devices.clock import SLOT_MS, Instant
@@ -21,6 +22,8 @@ from verifier.atoll_verify import judge, line_of
 
 PREMIUM = 'rule = "premium"\npremium = 110000\ntakers_permille = 400\ngivers_permille = 500'
 CASES = [*((key, price) for key in SHARING for price in PRICES), ("shared-energy", "premium")]
+STORAGE = '[storage]\nowner = "{}"\nlosses = "{}"\npoints = ["home-03"]\n'
+DIVIDED = [("depositor", "depositor"), ("depositor", "use"), ("depositor", "community"), ("community", "use")]
 
 
 def household(rules: Any, start: int, bodies: list[dict], taken: Any, given: Any, index: int) -> tuple[list, list]:
@@ -38,7 +41,7 @@ def household(rules: Any, start: int, bodies: list[dict], taken: Any, given: Any
         assert [str(part) for part in shared] == body["public"]["shared"]
         q, outside, made = atoll_clauses.settled(terms, body, tooks, gaves, 0, near, sold)
         days.append(({**q._asdict(), "outside": tuple(outside)}, [line_of(*line) for line in made]))
-        period.add(terms, body, q)
+        period.add(terms, body, q, atoll_clauses.stored(terms, body, tooks, gaves))
         for kind, what, price, quantity in made:
             lines[kind, what, price] = lines.get((kind, what, price), 0) + quantity
     for kind, what, price, quantity in period.lines(last=True):
@@ -53,9 +56,25 @@ def test_a_household_finds_its_bill_under_every_key_and_price(key: str, price: s
     file = charter_file(
         START, sharing=sharing, price=PRICES.get(price, PREMIUM), lifeline=lifeline, more=FEES, period="month"
     )
+    found_alike(file)
+
+
+@pytest.mark.parametrize("price", ["flat", "mid-market", "supply-demand"])
+@pytest.mark.parametrize(("owner", "losses"), DIVIDED)
+def test_a_household_finds_its_part_of_a_storage(owner: str, losses: str, price: str) -> None:
+    file = charter_file(START, price=PRICES[price], more=FEES + STORAGE.format(owner, losses), period="month")
+    texts = found_alike(file)
+    assert ("storage, by energy stored" in texts) == ("depositor" in (owner, losses))
+    assert ("storage losses, by use" in texts) == (losses == "use")
+    assert "storage, passed on" in texts
+
+
+def found_alike(file: CharterFile) -> set[str]:
+    """Compares each member's bill as it finds it itself with the hub's; returns the texts of all lines."""
     data = intervals()
     rules, billed, bodies = settled(file, data)
     drafts = {draft.member: draft.body for draft in settle_period(rules, "p", billed) if draft.kind == BILL}
+    texts: set[str] = set()
     for index, name in enumerate(data.members):
         days, lines = household(rules, START, bodies, data.taken, data.given, index)
         for found, day in zip(days, billed, strict=True):
@@ -63,6 +82,8 @@ def test_a_household_finds_its_bill_under_every_key_and_price(key: str, price: s
             assert found[0] == {key: getattr(own, key) for key in found[0]}
             assert found[1] == [line_fields(line) for line in day.lines[name]]
         assert [line_of(*line) for line in lines] == drafts[name]["lines"]
+        texts |= {line[0] for line in lines}
+    return texts
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +93,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         f"{name} home-02 2026-W23": (villages.GOLDEN / f"vote-shown-{name}.json").read_bytes()
         for name in ("rounds", "premium")
     }
-    for name in ("hourly", "static", "participation"):
+    for name in ("hourly", "static", "participation", "stored"):
         path = villages.voted(tmp_path_factory.mktemp(name), name)
         found |= {f"{name} {bill}": data for bill, data in villages.bundles(path).items()}
     return found
@@ -80,7 +101,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 def test_bills_over_a_change_by_vote_are_recomputed_by_both_verifiers(bundles: dict[str, bytes]) -> None:
     assert {name.split()[0] for name in bundles} == set(villages.VOTED)
-    assert len(bundles) == 2 + 3 * 3
+    assert len(bundles) == 2 + 4 * 3
     reports: dict[str, Any] = {name: judge(data) for name, data in bundles.items()}
     for name, report in reports.items():
         assert report["verdict"] == "ok", (name, report)
@@ -106,6 +127,8 @@ def test_bills_over_a_change_by_vote_are_recomputed_by_both_verifiers(bundles: d
         ("static", "run.day", lambda body: body["public"]["shared"].__setitem__(40, "1" + "0" * 12), "shared"),
         ("participation", "run.day", lambda body: body["public"]["given_by_community"][0].__setitem__(48, "1" * 14),
          "shared"),
+        ("stored", "run.day", lambda body: body["public"].update(stored=[0] * 96), "line storage"),
+        ("stored", "run.day", lambda body: body["public"]["stored"].__setitem__(48, 10**6), "stored"),
         ("static", "delivery", lambda body: body.update(state="lost"), "line fee per bill"),
         ("static", "vote.result", lambda body: body.update(passed=False), "vote 0"),
         ("static", "vote.result", lambda body: body.update(yes=["home-01", "home-01"]), "vote 0"),

@@ -195,6 +195,7 @@ VOTED: dict[str, dict[str, Any]] = {
         "sharing": 'key = "shared-energy"',
         "price": 'rule = "premium"\npremium = 110000\ntakers_permille = 400\ngivers_permille = 500',
     },
+    "stored": {"more": '[storage]\nowner = "depositor"\nlosses = "use"\npoints = ["battery-1"]\n'},
 }  # fmt: skip
 """By name: what a charter voted for in the midst of a week says otherwise than `tests.charters`."""
 
@@ -204,7 +205,7 @@ def voted(folder: Path, name: str) -> Path:
     path, end = folder / "ledger.db", Instant(START + 7 * DAY_MS + HOUR_MS)
     town = Community(path, replace(voting_rules(), charter=charter(bill_period="week"), members=members(2)))
     town.books.run_due(START)
-    opened = town.open(START, period="week", more=FEES + SERVICE, **VOTED[name])
+    opened = town.open(START, **{"period": "week", **VOTED[name], "more": FEES + SERVICE + VOTED[name].get("more", "")})
     assert opened.accepted, opened
     for who in ("home-01", "home-02"):
         assert town.cast(Instant(START + HOUR_MS), who).accepted
@@ -335,7 +336,7 @@ def golden() -> dict[str, bytes]:
         found["tariff-change-week.json"] = export_bill(dearer(Path(folder) / "dearer"), "home-02", "2026-W23")
         (Path(folder) / "rotated").mkdir()
         found["new-log-key.json"] = export_bill(rotated(Path(folder) / "rotated"), "home-01", "2026-06-02")
-        for name in ("rounds", "premium"):
+        for name in ("rounds", "premium", "stored"):
             (Path(folder) / name).mkdir()
             found[f"vote-shown-{name}.json"] = export_bill(voted(Path(folder) / name, name), "home-02", "2026-W23")
         found["autumn-week.json"] = export_bill(autumn(week), "home-01", "2026-W43")

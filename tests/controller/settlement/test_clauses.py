@@ -29,6 +29,7 @@ from controller.settlement.runs import (
     settle_day,
     settle_period,
 )
+from controller.settlement.storage import parse_grid_fields, parse_part
 from controller.settlement.tariff import TariffTable, compile_year
 from devices.clock import SLOT_MS, Instant
 from tests.charters import FEES, charter_file, charter_text, document
@@ -85,7 +86,10 @@ def settled(file, data: Intervals) -> tuple[Rules, list[BilledDay], list[dict]]:
         drafts = {(one.kind, one.member): one for one in result.drafts}
         exchange, premium = parse_exchange(drafts[SETTLE_GRID, ""].body)
         lines = {name: parse_lines(drafts[SETTLE_DAY, name].body) for name in data.members}
-        billed.append(BilledDay(day.name, charter, result.members, result.grid.cost, {}, lines, exchange, premium))
+        keeper, storage = parse_grid_fields(drafts[SETTLE_GRID, ""].body)
+        parts = {name: parse_part(drafts[SETTLE_DAY, name].body) for name in data.members}
+        counted = exchange, premium, {}, keeper, storage, parts
+        billed.append(BilledDay(day.name, charter, result.members, result.grid.cost, {}, lines, *counted))
         bodies.append(dict(drafts[RUN_DAY, ""].body))
         for draft in result.drafts:
             assert sum(one.amount for one in draft.postings) == 0
@@ -151,6 +155,50 @@ def test_what_the_log_publishes_is_read_back_alike() -> None:
     for change in ({"format": "x"}, {"valid_from": "2026"}, {"bill_period": "year"}, {"recomputable": {}}):
         with pytest.raises(NotACharter):
             parse_document({**document(charter_file(START)), **change})
+
+
+STORAGE = '[storage]\nowner = "{}"\nlosses = "{}"\npoints = ["home-03"]\n'
+
+
+def test_what_a_storage_brings_and_loses_goes_where_the_charter_says() -> None:
+    """Two slots a day, by hand: 2 kWh stored from home-02's surplus at noon, 1 kWh taken out by home-01 at night."""
+    taken, given = np.zeros((96, 3), np.int64), np.zeros((96, 3), np.int64)
+    given[48, 1], taken[48, 2] = 2_000, 2_000
+    taken[88, 0], given[88, 2] = 1_000, 1_000
+    data = Intervals(("home-01", "home-02", "home-03"), START, taken, given)
+    paid, fetched = 2_000 * 140_000 * 10**6, 1_000 * 140_000 * 10**6  # 0.28 EUR and 0.14 EUR, in 1e-15
+    lost = paid // 2
+    assert fetched - paid + lost == 0, "at one price there is no margin, only a loss"
+    pays, back = ("home-02", "storage, by energy stored"), {("home-03", "storage, passed on"): -lost}
+    for owner, losses, wanted in (
+        ("depositor", "depositor", back | {pays: lost}),
+        ("community", "depositor", back | {pays: lost}),
+        ("community", "use", back | {("home-01", "storage losses, by use"): lost}),
+        ("depositor", "community", {}),
+    ):
+        more = STORAGE.format(owner, losses)
+        file = charter_file(START, price=PRICES["flat"], more=more, lifeline=0, period="month")
+        rules, days, bodies = settled(file, data)
+        assert (sum(bodies[0]["public"]["stored"]), sum(bodies[0]["public"]["released"])) == (2_000, 1_000)
+        assert storage_rows(rules, days) == wanted, (owner, losses)
+
+
+@pytest.mark.parametrize("price", ["flat", "mid-market", "supply-demand"])
+@pytest.mark.parametrize(("owner", "losses"), [("depositor", "depositor"), ("depositor", "use"), ("community", "use")])
+def test_what_is_divided_of_a_storage_adds_up_to_nothing(owner: str, losses: str, price: str) -> None:
+    file = charter_file(START, price=PRICES[price], more=STORAGE.format(owner, losses), period="month")
+    rules, days, _ = settled(file, intervals())
+    amounts = storage_rows(rules, days)
+    assert len(amounts) >= 2
+    assert 0 <= sum(amounts.values()) < 2 * len(amounts), "each is floored once, in favour of nobody but the treasury"
+    plain = charter_file(START, price=PRICES[price], period="month")
+    assert storage_rows(*settled(plain, intervals())[:2]) == {}
+
+
+def storage_rows(rules: Rules, days: list[BilledDay]) -> dict[tuple[str, str], int]:
+    drafts = [one for one in settle_period(rules, "p", days) if one.kind == BILL]
+    rows = [(one.member, _line(row)) for one in drafts for row in cast("Any", one.body["lines"])]
+    return {(member, line.text): line.quantity for member, line in rows if line.text.startswith("storage")}
 
 
 def test_a_dividend_shares_the_gain_and_names_its_clause() -> None:
