@@ -94,6 +94,8 @@ def terms(file: CharterFile, members: Sequence[str], start: Instant) -> Terms:
         network=tuple(networks.get(member, 0) for member in members),
         levy=file.fees.levy_per_kwh + file.fees.solidarity_per_kwh,
         fee=file.fees.per_bill,
+        delivery=next((row.price for row in file.service if row.name == "delivery"), 0),
+        dividend=0 if file.dividend is None else file.dividend.permille,
     )
 
 

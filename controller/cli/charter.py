@@ -67,8 +67,13 @@ def compare(a: Path, b: Path, data: Path, as_json: bool) -> None:
     from controller.settlement.comparison import compare as compare_terms
     from controller.settlement.keys import KeyBroken
     from controller.settlement.lab import LabBroken
+    from controller.settlement.storage import is_divided
 
     first, second = sound_charter(a, lab=True), sound_charter(b, lab=True)
+    for path, file in ((a, first), (b, second)):
+        if is_divided(file.storage):
+            hint = f"atoll charter trial {path} settles it by the meters of a ledger"
+            raise Refusal(f"{path} divides what storages bring: the policy lab has no meters of them", hint=hint)
     intervals, held = _intervals(data)
     if (first.currency, first.minor_digits) != (second.currency, second.minor_digits):
         raise Refusal("the two charters have different money", ExitCode.CONFIG, hint="compare in one currency")

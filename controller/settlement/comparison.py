@@ -56,7 +56,11 @@ def _side(name: str, found: Outcome) -> dict[str, Json]:
         "bills": str(sum(found.bills)),
         "outside": str(found.outside),
         "treasury": str(found.treasury),
-        "balanced": found.treasury >= -len(found.bills),  # one rounding per bill is nobody's loss
+        "rounding": str(found.rounding),
+        "dividends": str(found.dividends),
+        "funds": {name: str(amount) for name, amount in found.funds.items()},
+        "balanced": found.balanced,
+        "balanced_within": str(found.tolerance),
         "shared_uwh": str(found.shared),
         "residue_uwh": str(found.residue),
         "gini_of_benefit": gini(benefit),

@@ -14,7 +14,8 @@ class Terms:
     """One way to settle. `charter` gives bands, outside prices, lifelines, bill period and rounding.
 
     `network` holds each member's network fee, `levy` what all pay [micro-units per kWh taken]; `fee` what each
-    pays per bill [micro-units]; `lifeline` says who has the lifeline block.
+    pays per bill, `delivery` per delivery [micro-units]; `dividend` is the part of a period's gain that goes back to
+    the households [permille]; `lifeline` says who has the lifeline block.
     """
 
     name: str
@@ -25,3 +26,5 @@ class Terms:
     network: tuple[int, ...]
     levy: int = 0
     fee: int = 0
+    delivery: int = 0
+    dividend: int = 0

@@ -69,7 +69,7 @@ def test_the_recorded_days_give_the_bills_that_stand_in_the_ledger(tmp_path: Pat
     end = Instant(start + 2 * DAY_MS)
     file = check(TODAY.read_text())[0]
     assert file is not None
-    own = rules(bill_period="day", water_price=0, lifeline_water_price=0, bands=base(file).bands)
+    own = rules(bill_period="day", bands=base(file).bands)
     books = Books.open(tmp_path / "ledger.db", own)
     books.accept(Village(start).until(end))
     books.run_due(Instant(end + 7 * HOUR_MS))
@@ -79,11 +79,17 @@ def test_the_recorded_days_give_the_bills_that_stand_in_the_ledger(tmp_path: Pat
         for balance in books.reader().balances()
         if balance.account.endswith(":owes")
     }
+    held = {balance.account: balance.posted for balance in books.reader().balances() if balance.asset == "money:EUR"}
     books.close(Instant(end + 8 * HOUR_MS))
     result = run("compare", TODAY, NEXT, "--data", tmp_path, "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.output)
-    assert {row["member"]: int(row["before"]) for row in found["members"]} == owed
+    assert {row["member"]: int(row["before"]) for row in found["members"]} == owed, "water among it"
+    side = found["charters"][0]
+    assert int(side["treasury"]) == -held["community:treasury"], "by the grid meter, with its losses"
+    assert int(side["rounding"]) == -held["community:rounding"]
+    assert int(side["outside"]) == -held["outside:payable"]
+    assert side["balanced"]
     assert found["held"] == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -129,7 +130,56 @@ def test_without_lifelines_every_budget_balances(key, price) -> None:
     found = settle(terms(price, SharedEnergy() if isinstance(price, Premium) else key, lifeline_wh=0), village())
     spare = 110_000 * 100 * found.shared // 1000 // 10**13 if isinstance(price, Premium) else 0
     assert abs(found.treasury - spare) <= 6, "one rounding per bill"
-    assert sum(found.bills) == found.outside + found.treasury
+    assert sum(found.bills) == found.outside + found.treasury + found.rounding
+    assert found.balanced
+
+
+def with_all(data: Intervals) -> Intervals:
+    """The same village with water, deliveries and a grid meter that counts 5 Wh of losses in each slot."""
+    random, days = np.random.default_rng(7), len(data.taken) // 96
+    net = data.taken.sum(axis=1) - data.given.sum(axis=1) + 5
+    return replace(
+        data, water=random.integers(0, 400_000, (days, 3)), deliveries=random.integers(0, 3, (days, 3)),
+        grid=(np.maximum(net, 0), np.maximum(-net, 0)), households=(True, True, False),
+    )  # fmt: skip
+
+
+def test_water_deliveries_losses_and_the_dividend_count() -> None:
+    plain, data = village(), with_all(village())
+    rule = replace(terms(Flat(140_000), Proportional()), delivery=2_500_000, dividend=500, levy=30_000)
+    before, after = settle(rule, plain), settle(rule, data)
+    assert data.water is not None
+    assert data.deliveries is not None
+    charter = rule.charter
+    cheap = np.minimum(data.water, np.where(rule.lifeline, charter.lifeline_ml, 0)).sum(axis=0)
+    rest, came = data.water.sum(axis=0) - cheap, data.deliveries.sum(axis=0)
+    assert before.dividends > 0
+    assert after.dividends > before.dividends
+    part = after.dividends // 2
+    for at in range(3):
+        exact = int(cheap[at]) * charter.lifeline_water_price + int(rest[at]) * charter.water_price
+        more = Fraction(exact, 10**10) + Fraction(int(came[at]) * 2_500_000, 10**4)
+        paid = after.bills[at] + (part if at < 2 else 0) - before.bills[at] - before.dividends // 3
+        assert abs(paid - more) <= 4, "one rounding per bill of each"
+    assert after.funds["losses"] < 0 == before.funds["losses"], "the treasury bears what the lines lose"
+    assert after.funds["water and deliveries"] > 0
+    for found in (before, after):
+        assert found.balanced
+        assert sum(found.bills) == found.outside + found.treasury + found.rounding
+        assert abs(sum(found.funds.values()) - found.treasury) <= found.tolerance
+    assert plain.digest() != data.digest()
+
+
+def test_what_does_not_add_up_is_not_balanced() -> None:
+    found = settle(terms(Flat(140_000), Proportional()), with_all(village()))
+    assert found.balanced
+    short = found.tolerance + 1
+    assert not replace(
+        found, bills=(found.bills[0] - short, *found.bills[1:]), treasury=found.treasury - short
+    ).balanced
+    assert not replace(found, treasury=found.treasury + 1).balanced
+    wasteful = settle(terms(Shapley(2, 1), Static((5, 1, 1)), lifeline_wh=0), village())
+    assert not wasteful.balanced, "nobody pays for what a static key leaves to the outside"
 
 
 def test_the_order_of_members_is_nothing() -> None:
