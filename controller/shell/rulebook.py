@@ -61,7 +61,8 @@ class RuleBook:
         for kind in (CHARTER, CHARTER_TABLE):
             for row in journal.file.of_kind(kind):
                 self.published.absorb(row.sealed().entry)
-        at = rules.charter.valid_from
+        newest = journal.file.latest(None, 1)
+        at = Instant(max([rules.charter.valid_from, *(row.sealed().entry.at for row in newest)]))  # never back in time
         if not journal.size:
             self._genesis(at)
         for account in (*COMMUNITY_ACCOUNTS, *member_accounts(rules.members)):

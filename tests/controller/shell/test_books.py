@@ -23,6 +23,7 @@ from controller.shell import rulebook
 from controller.shell.books import Books, ChangedForLife, LedgerReader
 from controller.shell.journal import JournalDamaged
 from controller.shell.ledger_verify import verify
+from controller.store.ledger_file import LedgerFile
 from devices.clock import DAY_MS, HOUR_MS, SLOT_MS, Instant
 from devices.model import RecordQuality
 from tests.ledger_village import Village, local_midnight, rules, without
@@ -329,6 +330,24 @@ def test_what_was_not_committed_is_gone_and_can_be_sent_again(path):
     assert books.reader().records() == 500
     assert books.accept(records).accepted == len(records) - 500
     assert [run.run for run in books.run_due(Instant(START + DAY_MS)) if run.run != "provisional"] == ["final", "bill"]
+
+
+def test_what_a_start_publishes_is_not_dated_before_what_was_written(path):
+    start = local_midnight("2026-06-01")
+    books = Books.open(path, rules())
+    books.accept(Village(start).until(Instant(start + DAY_MS)))
+    books.run_due(Instant(start + 2 * DAY_MS))
+    books.close(Instant(start + 2 * DAY_MS))
+    size = Books.open(path, rules()).size
+    books = Books.open(path, replace(rules(), money=MoneyRules(due_days=21)))
+    books.close(Instant(start + 2 * DAY_MS))
+    file = LedgerFile.read(path)
+    before, after = (
+        [row.sealed().entry.at for row in file.entries(0) if (row.seq < size) is old] for old in (True, False)
+    )
+    file.close()
+    assert after
+    assert min(after) >= before[-1]
 
 
 def test_late_days_survive_a_restart(path):
