@@ -11,7 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
-from controller.shell.signed_days import SignedText, checked, contradiction, opened_text, stored_text
+from controller.shell.signed_days import (
+    WITH_DIGEST,
+    SignedText,
+    checked,
+    contradiction,
+    opened_text,
+    row_digest,
+    stored_text,
+)
 from controller.store.key_entries import revoked_keys
 from controller.store.ledger_file import LedgerFile
 from devices.clock import Instant
@@ -21,7 +29,8 @@ from devices.ocmf import Refused, parse
 from devices.ocmf_keys import PublicKey, read_public_key
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS gateway_keys(node TEXT PRIMARY KEY, key TEXT NOT NULL, since_ms INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS gateway_keys(
+    node TEXT PRIMARY KEY, key TEXT NOT NULL, since_ms INTEGER NOT NULL, digest BLOB) STRICT;
 CREATE TABLE IF NOT EXISTS signed_days(
     point TEXT NOT NULL, page INTEGER NOT NULL, epoch INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
     start_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL, node TEXT NOT NULL, key TEXT NOT NULL, text BLOB NOT NULL,
@@ -30,7 +39,8 @@ CREATE INDEX IF NOT EXISTS signed_days_start ON signed_days(start_ms);
 CREATE INDEX IF NOT EXISTS signed_days_point ON signed_days(point, start_ms);
 CREATE TABLE IF NOT EXISTS refused_days(
     point TEXT NOT NULL, page INTEGER NOT NULL, start_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL,
-    node TEXT NOT NULL, key TEXT NOT NULL, text BLOB NOT NULL, PRIMARY KEY(point, page)) STRICT, WITHOUT ROWID;
+    node TEXT NOT NULL, key TEXT NOT NULL, text BLOB NOT NULL, digest BLOB,
+    PRIMARY KEY(point, page)) STRICT, WITHOUT ROWID;
 """
 REFUSED_MAX = 1_000
 """Refused days kept as evidence against a day's bill; more of them are only counted."""
@@ -54,6 +64,7 @@ class DayShelf:
         self._file = file
         self._db = file.database
         self._db.execute(SCHEMA)
+        self._add_digests()
         rows = self._db.execute("SELECT node, key FROM gateway_keys").fetchall()
         self._keys = {str(node): str(key) for node, key in rows}
         self.node_of: dict[str, str] = {}  # usage point -> the gateway that delivers its records
@@ -74,7 +85,8 @@ class DayShelf:
             if not isinstance(read_public_key(key), PublicKey):
                 return self._refuse_key(f"{node}: its birth names no usable public key")
             self._file.begin()
-            self._db.execute("INSERT INTO gateway_keys VALUES(?, ?, ?)", (node, key.lower(), now))
+            row = (node, key.lower(), now)
+            self._db.execute("INSERT INTO gateway_keys VALUES(?, ?, ?, ?)", (*row, row_digest(row)))
             self._keys[node] = key.lower()
         elif pinned != key.lower():
             return self._refuse_key(f"{node} names another key than the one pinned: a new gateway, or not ours")
@@ -152,6 +164,17 @@ class DayShelf:
         days = (_day_of(text) for text in texts)
         return any(isinstance(day, MeterDay) and record in day.records for day in days)
 
+    def _add_digests(self) -> None:
+        """Gives the tables and rows of older ledgers their digests."""
+        for table, columns in WITH_DIGEST.items():  # the statements are made of names of this package
+            if not self._db.execute(f"SELECT 1 FROM pragma_table_info('{table}') WHERE name = 'digest'").fetchall():  # noqa: S608
+                self._db.execute(f"ALTER TABLE {table} ADD COLUMN digest BLOB")
+            wanted, keys = ", ".join(columns), " AND ".join(f"{name} = ?" for name in columns)
+            old = self._db.execute(f"SELECT {wanted} FROM {table} WHERE digest IS NULL").fetchall()  # noqa: S608
+            rows = cast("list[tuple[int | str | bytes, ...]]", old)
+            marked = [(row_digest(row), *row) for row in rows]
+            self._db.executemany(f"UPDATE {table} SET digest = ? WHERE {keys}", marked)  # noqa: S608
+
     def _refuse_key(self, why: str) -> bool:
         self.counters["keys_refused"] += 1
         self.last_refusal = why
@@ -212,13 +235,11 @@ class DayShelf:
         if foreign or self._refused >= REFUSED_MAX or self._stored(point, day.page):
             return
         self._file.begin()
+        stored = stored_text(self._file, point, day.page, text)
+        row = (point, day.page, first.start, last.end, node, key, stored)
         kept = self._db.execute(
-            "INSERT OR IGNORE INTO refused_days VALUES(?, ?, ?, ?, ?, ?, ?) RETURNING 1",
-            (
-                point, day.page, first.start, last.end, node, key,
-                stored_text(self._file, point, day.page, text),
-            ),
-        ).fetchall()  # fmt: skip
+            "INSERT OR IGNORE INTO refused_days VALUES(?, ?, ?, ?, ?, ?, ?, ?) RETURNING 1", (*row, row_digest(row))
+        ).fetchall()
         self._refused += len(kept)
         self._disputed.append((point, first.start, last.end))
 

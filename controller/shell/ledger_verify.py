@@ -114,7 +114,7 @@ class _Check:
         self._votes = VoteAudit(self._published)
         self._assets: Mapping[str, Json] = {}  # of the log, by its first entry
         self._runs: dict[str, LocalDay] = {}  # settled days
-        self._there = {seq for seq, _ in file.payloads()}
+        self._there: dict[int, str] = {}  # entry -> the member whose sealed body lies there
         self._gone: dict[str, int] = {}  # member -> first entry whose body is not there
         self._audit = LogAudit(())
         self._pages: dict[tuple[str, int], Pages] = {}
@@ -126,6 +126,7 @@ class _Check:
     def run(self) -> None:
         """Runs every part; one that cannot be read does not hide the others."""
         self._section("file", self._sqlite)
+        self._section("payloads", self._payloads)
         self._section("entries", self._log)
         self._section("balances", self._tables)
         self._section("checkpoints", self._checkpoints)
@@ -146,6 +147,9 @@ class _Check:
     def _sqlite(self) -> None:
         for problem in self._file.sqlite_problems():
             self._find("file", self._file.path, problem)
+
+    def _payloads(self) -> None:
+        self._there = dict(self._file.payloads())
 
     def _log(self) -> None:
         self._audit = LogAudit(size for size, _ in self._file.checkpoints())
@@ -179,6 +183,8 @@ class _Check:
             self._find(
                 "payloads", f"entry {seq}", f"the body of {member} is gone, and no receipt says that it was erased"
             )
+        for seq, member in self._there.items():
+            self._find("payloads", f"entry {seq}", f"no entry has a body of {member} here")
         self._out.entries, self._out.root = self._audit.size, self._audit.root().hex()
 
     def _payload(self, row: EntryRow, entry: Entry) -> None:
@@ -190,8 +196,11 @@ class _Check:
             self._find("payloads", f"entry {row.seq}", f"cannot judge: sealed in version {sealed.get('v')!r}")
         elif row.opened and sealed.get("sha256") != sha256(row.salt + row.opened).hexdigest():
             self._find("payloads", f"entry {row.seq}", "the body does not match its hash in the log")
-        if not row.opened and row.seq not in self._there:
+        whose = self._there.pop(row.seq, None)
+        if whose is None:
             self._gone.setdefault(row.member, row.seq)
+        elif whose != row.member:
+            self._find("payloads", f"entry {row.seq}", f"the body is said to be of {whose}, not of {row.member}")
 
     def _remember(self, seq: int, entry: Entry) -> None:
         if entry.state is not EntryState.POSTED:
@@ -259,8 +268,7 @@ class _Check:
         for start, end, day in self._spans():
             groups: defaultdict[str, list[RecordRow]] = defaultdict(list)
             try:
-                rows = self._file.record_rows(start, end)
-                self._hashes(rows)
+                rows = self._hashed(self._file.record_rows(start, end))
             except _UNREADABLE as error:
                 self._find("records", _when(start), f"cannot be read: {type(error).__name__}: {error}")
                 continue
@@ -275,14 +283,18 @@ class _Check:
                     self._pages.setdefault((point, epoch), Pages()).extend([row[3] for row in pages])
         self._tables_of_records()
 
-    def _hashes(self, rows: Sequence[RecordRow]) -> None:
+    def _hashed(self, rows: list[RecordRow]) -> list[RecordRow]:
+        """Compares the rows with their hashes; those of sealed rows, which the seal holds together, are filled in."""
         leaves = row_leaves(rows)
         if leaves == [row[-1] for row in rows]:
-            return
-        for row, leaf in zip(rows, leaves, strict=True):
-            if leaf != row[-1]:
+            return rows
+        for at, (row, leaf) in enumerate(zip(rows, leaves, strict=True)):
+            if not row[-1]:
+                rows[at] = (*row[:-1], leaf)
+            elif leaf != row[-1]:
                 where = f"{row[0]} epoch {row[2]} page {row[3]}"
                 self._find("records", where, f"the record of {_when(Instant(row[1]))} does not match its hash")
+        return rows
 
     def _spans(self) -> Iterator[tuple[Instant, Instant, LocalDay | None]]:
         """Yields the time line in pieces, in order: settled days, and what was recorded between them."""

@@ -6,13 +6,15 @@ or says something else than a kept record of the same time and meter. Households
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from typing import cast
 
 import apsw
 
+from controller.ledger.canonical import encode
 from controller.ledger.vault import Altered, Unreadable
 from controller.store.ledger_file import LedgerFile
 from controller.store.ledger_rows import point_owner
@@ -27,7 +29,12 @@ _QUERIES = (
     "SELECT page, node, key, text FROM signed_days WHERE point = ? AND start_ms < ? AND end_ms > ?",
     "SELECT page, node, key, text FROM refused_days WHERE point = ? AND start_ms < ? AND end_ms > ?",
 )
-_ALL = "SELECT point, page, start_ms, end_ms, node, key, text FROM signed_days"
+_ALL = "SELECT point, page, epoch, first, last, start_ms, end_ms, node, key, text FROM signed_days"
+WITH_DIGEST = {
+    "gateway_keys": ("node", "key", "since_ms"),
+    "refused_days": ("point", "page", "start_ms", "end_ms", "node", "key", "text"),
+}
+"""Tables whose rows nothing in the log vouches for, and their columns: a digest behind them shows a damaged row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,27 +117,53 @@ def checked(one: SignedText) -> MeterDay | str:
     return day if day.gateway == one.node else f"signed by gateway {day.gateway!r:.60}"
 
 
+def row_digest(row: Sequence[int | str | bytes]) -> bytes:
+    """Returns the SHA-256 that is stored beside a row: of its canonical bytes."""
+    return sha256(encode([value.hex() if isinstance(value, bytes) else value for value in row])).digest()
+
+
 def damaged_days(file: LedgerFile) -> Iterator[tuple[str, str]]:
-    """Yields (where, what) of every kept day whose row and text do not belong together, or whose key the log lacks."""
+    """Yields (where, what) of each row about signed days that is not what was written, or whose key the log lacks."""
     bodies = [row.sealed().entry.body for row in file.of_kind(GATEWAY_KEY)]
     named = {(str(body.get("node")), str(body.get("key"))) for body in bodies}
-    try:
-        rows = cast("list[tuple[str, int, int, int, str, str, bytes]]", file.database.execute(_ALL).fetchall())
-    except apsw.SQLError:
-        return
-    for point, page, start, end, node, key, stored in rows:
-        where, text = f"{point} F{page}", opened_text(file, point, page, stored)
+    for *columns, node, key, stored in _rows(file, _ALL):
+        point, page = cast("tuple[str, int]", columns[:2])
+        where, text = f"{point} F{page}", opened_text(file, point, page, cast("bytes", stored))
         if not text and not file.vault.has(point_owner(point)):
             continue  # its household's key is not here
-        day = checked(SignedText(node, key, text, page))
+        day = checked(SignedText(str(node), str(key), text, page))
         if isinstance(day, str):
             yield where, day
-            continue
-        first, last = day.records[0], day.records[-1]
-        if (first.usage_point, day.page, first.start, last.end) != (point, page, start, end):
+        elif columns != _columns(day):
             yield where, "the columns say something else than the text"
         elif (node, key) not in named:
             yield where, f"the log names no such key of {node}"
+    for point, page, *_, sound in _judged_rows(file, "refused_days"):
+        if not sound:
+            yield f"{point} F{page}", "the refused text does not match its hash"
+    for node, *_, sound in _judged_rows(file, "gateway_keys"):
+        if not sound:
+            yield f"gateway {node}", "the pinned key does not match its hash"
+
+
+def _judged_rows(file: LedgerFile, table: str) -> Iterator[tuple[object, ...]]:
+    """Yields the rows with whether they match their digests; rows of older ledgers, which have none, do."""
+    for row in _rows(file, f"SELECT * FROM {table}"):  # noqa: S608 -- names of this module
+        *values, digest = cast("list[int | str | bytes]", row)
+        old = len(row) == len(WITH_DIGEST[table]) or row[-1] is None
+        yield (*row, old or digest == row_digest(values))
+
+
+def _columns(day: MeterDay) -> list[object]:
+    first, last = day.records[0], day.records[-1]
+    return [first.usage_point, day.page, first.meter_epoch, first.page, last.page, first.start, last.end]
+
+
+def _rows(file: LedgerFile, sql: str) -> list[tuple[object, ...]]:
+    try:
+        return file.database.execute(sql).fetchall()
+    except apsw.SQLError:
+        return []  # a ledger from before there was such a table
 
 
 @lru_cache(maxsize=256)

@@ -168,7 +168,10 @@ class LedgerFile:
                 self.unreadable += 1
 
     def record_rows(self, start: Instant, end: Instant) -> list[RecordRow]:
-        """Returns the same records as plain rows; types are not looked at, `sqlite_problems` is."""
+        """Returns the same records as plain rows; types are not looked at, `sqlite_problems` is.
+
+        A row that was opened has no leaf hash: `row_leaves` of all says it.
+        """
         where = "WHERE start_ms >= ? AND start_ms < ? ORDER BY start_ms, point, epoch, page"
         rows = self._db.execute(f"SELECT {RECORD_COLUMNS} {RECORD_FROM} {where}", (start, end)).fetchall()
         stored = cast("list[RecordRow]", rows)
@@ -285,7 +288,11 @@ class LedgerFile:
         self._db.execute("INSERT INTO payloads VALUES(?,?,?)", (seq, member, sealed))
 
     def payloads(self) -> list[tuple[int, str]]:
-        """Returns (entry number, member) of every sealed body that is there."""
+        """Returns (entry number, member) of every sealed body that is there.
+
+        Raises:
+            apsw.Error: the table is damaged.
+        """
         if not self._has_payloads:
             return []
         return cast(

@@ -10,9 +10,9 @@ from typing import cast
 
 from controller.ledger.canonical import NotCanonical, decode, encode
 from controller.ledger.entries import SealedEntry, unseal
-from controller.ledger.vault import Vault
+from controller.ledger.vault import NONCE_BYTES, TAG_BYTES, Altered, Vault
 from controller.settlement.intervals import Kept, record_leaf
-from controller.store.record_rows import RECORD_TYPES, RecordRow, row_leaves
+from controller.store.record_rows import RECORD_TYPES, RecordRow
 from devices.clock import ClockQuality, Instant
 from devices.model import Commodity, IntervalRecord, RecordQuality, UsagePointId
 
@@ -155,6 +155,9 @@ def kept_of(row: tuple[object, ...]) -> Kept:
 
 
 _OWN = struct.Struct(">QQQQBB")  # registers, quality, clock: what only its household may know
+_BOUND = b"\2"
+"""Behind it in a sealed text: end and commodity, which lie open, are bound into the seal; older ones lack it."""
+_BOUND_BYTES = NONCE_BYTES + _OWN.size + len(_BOUND) + TAG_BYTES
 
 
 def sealed_kept(kept: Kept, vault: Vault) -> Kept:
@@ -166,7 +169,7 @@ def sealed_kept(kept: Kept, vault: Vault) -> Kept:
     empty = replace(
         r, import_start=0, import_end=0, export_start=0, export_end=0, quality=_QUALITIES[0], clock=_CLOCKS[0]
     )
-    return Kept(empty, vault.seal(point_owner(r.usage_point), _place(r), text))
+    return Kept(empty, vault.seal(point_owner(r.usage_point), _bound_place(r), text + _BOUND))
 
 
 def opened_kept(stored: Kept, vault: Vault) -> Kept:
@@ -179,31 +182,28 @@ def opened_kept(stored: Kept, vault: Vault) -> Kept:
     r = stored.record
     if len(stored.leaf) == LEAF_BYTES:
         return stored
-    i0, i1, e0, e1, quality, clock = cast(
-        "tuple[int, int, int, int, int, int]",
-        _OWN.unpack(vault.open(point_owner(r.usage_point), _place(r), stored.leaf)),
-    )
-    record = IntervalRecord(
-        r.usage_point, r.commodity, r.meter_epoch, r.page, r.start, r.end, i0, i1, e0, e1,
-        _QUALITIES[quality], _CLOCKS[clock],
-    )  # fmt: skip
+    start, _, *rest = row_of(stored, 0)
+    record = kept_of(opened_row(cast("RecordRow", (r.usage_point, start, *rest)), vault)).record
     return Kept(record, record_leaf(record))
 
 
 def opened_row(row: RecordRow, vault: Vault) -> RecordRow:
-    """Returns a row as it is; a household's own opened, with the leaf hash of what was opened.
+    """Returns a row as it is; a household's own opened, without a leaf hash (`row_leaves` of many makes it).
 
     Raises:
         Unreadable: there is no key of its usage point.
         Altered: it is not what was stored.
     """
-    if len(row[-1]) == LEAF_BYTES:
+    name, start, epoch, page, end, commodity, quality, clock, i0, i1, e0, e1, sealed = row
+    if len(sealed) == LEAF_BYTES:
         return row
-    name, start, epoch, page, end, commodity, _, _, _, _, _, _, sealed = row
-    text = vault.open(point_owner(name), f"{start}/{epoch}/{page}", sealed)
-    i0, i1, e0, e1, quality, clock = cast("tuple[int, int, int, int, int, int]", _OWN.unpack(text))
-    opened = (name, start, epoch, page, end, commodity, quality, clock, i0, i1, e0, e1, b"")
-    return (*opened[:-1], row_leaves([opened])[0])
+    place = f"{start}/{epoch}/{page}"
+    if quality or clock or i0 or i1 or e0 or e1:
+        raise Altered(f"something stands in the open beside the sealed record at {place} of {name}")
+    if len(sealed) == _BOUND_BYTES:
+        place = f"{place}/{end}/{commodity}"
+    i0, i1, e0, e1, quality, clock = _OWN.unpack_from(vault.open(point_owner(name), place, sealed))
+    return (name, start, epoch, page, end, commodity, quality, clock, i0, i1, e0, e1, b"")
 
 
 def point_owner(point: str) -> str:
@@ -216,8 +216,8 @@ def member_owner(member: str) -> str:
     return f"member:{member}"
 
 
-def _place(r: IntervalRecord) -> str:
-    return f"{r.start}/{r.meter_epoch}/{r.page}"
+def _bound_place(r: IntervalRecord) -> str:
+    return f"{r.start}/{r.meter_epoch}/{r.page}/{r.end}/{_COMMODITY_CODE[r.commodity]}"
 
 
 def row_of(kept: Kept, point: int) -> tuple[int | bytes, ...]:

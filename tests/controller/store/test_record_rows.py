@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 from typing import Any, cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.ledger.vault import Altered, Vault
 from controller.settlement.intervals import Kept, point_day, record_leaf
-from controller.store.ledger_rows import kept_of, row_of
+from controller.store.ledger_rows import kept_of, opened_kept, row_of, sealed_kept
 from controller.store.record_rows import plain_day, row_leaves
 from devices.clock import SLOT_MS, Instant
-from devices.model import RecordQuality
+from devices.model import Commodity, RecordQuality
 from tests.controller.settlement.test_intervals import DAY, record
 
 WHOLE = [record(slot) for slot in range(-1, 96)]
@@ -67,3 +70,16 @@ def test_rows_hash_as_records_do():
     rows: list[Any] = [row(one) for one in records]
     assert row_leaves(rows) == [record_leaf(one) for one in records]
     assert [kept_of(one).record for one in rows] == records
+
+
+def test_a_sealed_record_of_an_older_release_is_opened_and_end_and_commodity_of_newer_ones_are_bound():
+    vault = Vault({"point:m": bytes(32)})
+    one = record(3)
+    stored = sealed_kept(Kept(one, b""), vault)
+    assert opened_kept(stored, vault).record == one
+    for change in ({"end": Instant(one.end + 1)}, {"commodity": Commodity.WATER}, {"import_start": 1}):
+        with pytest.raises(Altered):
+            opened_kept(replace(stored, record=replace(stored.record, **change)), vault)
+    text = struct.pack(">QQQQBB", one.import_start, one.import_end, one.export_start, one.export_end, 0, 0)
+    old = vault.seal("point:m", f"{one.start}/{one.meter_epoch}/{one.page}", text)
+    assert opened_kept(replace(stored, leaf=old), vault).record == one
