@@ -57,3 +57,16 @@ def entry_tiles(documents: Sequence[bytes], first: int = 0) -> Iterator[tuple[st
                 )
         content = b"".join(struct.pack(">H", len(document)) + document for document in chunk)
         yield tile_path("entries", (first + start) // WIDTH, len(chunk)), content
+
+
+def bundled(content: bytes) -> Iterator[bytes]:
+    """Yields the documents of an entry bundle; one that is cut off is shorter than it says.
+
+    Raises:
+        struct.error: it ends within a length.
+    """
+    at = 0
+    while at < len(content):
+        (length,) = struct.unpack_from(">H", content, at)
+        yield content[at + 2 : at + 2 + length]
+        at += 2 + length

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -67,13 +69,61 @@ def test_a_folder_that_is_damaged_or_of_another_log_is_written_anew(tmp_path):
     finish(TileShelf(folder, file))
     right = files(folder)
     (partial,) = (folder / "tile" / "0" / "001.p").iterdir()
+    (bundle,) = (folder / "tile" / "entries" / "001.p").iterdir()
     for damage in (
         lambda: partial.write_bytes(bytes(len(partial.read_bytes()))),
         partial.unlink,
         lambda: (folder / "checkpoint").write_text("nonsense"),
+        (folder / "tile" / "0" / "000").unlink,
+        lambda: (folder / "tile" / "0" / "000").write_bytes(b""),
+        (folder / "tile" / "entries" / "000").unlink,
+        lambda: (folder / "tile" / "entries" / "000").write_bytes(right["tile/entries/000"].replace(b"17", b"71")),
+        lambda: (folder / "tile" / "entries" / "000").write_bytes(right["tile/entries/000"][:-1]),
+        lambda: bundle.write_bytes(bundle.read_bytes() + b"\0"),
+        lambda: (folder / "tile" / "1" / "000.p" / "1").write_bytes(bytes(32)),
         lambda: shutil.rmtree(folder),
     ):
         damage()
         finish(TileShelf(folder, file))
         assert files(folder) == right
     file.close()
+
+
+def test_a_checkpoint_is_written_when_its_tiles_are_on_the_disk_and_older_tiles_go_after_it(tmp_path, monkeypatch):
+    path, folder = tmp_path / "ledger.db", tmp_path / "tiles"
+    synced: list[str] = []
+    left: list[set[str]] = []
+    whole = os.fsync
+
+    def fsync(file: int) -> None:
+        name = str(Path(f"/proc/self/fd/{file}").readlink())
+        if name.endswith(".checkpoint.new"):
+            left.append({str(p) for p in folder.rglob("*") if p != Path(name)} - {*synced, str(folder / "checkpoint")})
+        synced.append(name)
+        whole(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    grow(path, 200)
+    file = LedgerFile.read(path)
+    finish(TileShelf(folder, file))
+    served = set(files(folder))
+    grow(path, 200, since=200)
+    shelf = TileShelf(folder, file, per_call=100)
+    while not shelf.advance():
+        assert served <= set(files(folder)), "what the checkpoint that is served needs is there"
+    assert left == [set(), set()]
+    assert files(folder) == expected(file)
+    file.close()
+
+
+def test_a_folder_of_another_log_of_the_same_length_is_written_anew(tmp_path):
+    path, other, folder = tmp_path / "ledger.db", tmp_path / "other.db", tmp_path / "tiles"
+    size = grow(path, 250)
+    grow(path, 256 - size, since=250)
+    grow(other, 200)
+    grow(other, 56, since=1_000)
+    for place in (other, path):
+        file = LedgerFile.read(place)
+        finish(TileShelf(folder, file))
+        assert files(folder) == expected(file)
+        file.close()
