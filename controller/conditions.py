@@ -35,6 +35,7 @@ class Health:
     quarantined: Mapping[str, str]  # account -> why
     safe_mode: bool = False
     unwitnessed: str = ""  # what the ledger's witness policy has lacked for too long
+    restored: str = ""  # why a restored ledger signs and acknowledges nothing yet
     standing: frozenset[str] = frozenset()  # alarms that somebody has been called for and that still hold
     commands: bool = True  # False: this hub sends no setpoints (advisory, safe mode), so that every lease lapses
     settle_ms: int = 10_000  # silence must last this long, so that a bus that dies is one alarm and a restart is none
@@ -82,6 +83,15 @@ def _all(site: Site, snapshot: Snapshot, health: Health) -> Iterable[Condition]:
             f"read the meter of {account} and check its wiring",
         )
 
+    if health.restored:
+        yield Condition(
+            "restored",
+            Priority.MEDIUM,
+            "ledger",
+            health.restored,
+            "the gateways keep their records until they are acknowledged; bills and payments wait",
+            "start the witnesses' machines; a newer backup is better; else stop the hub: atoll restore FILE --new-log",
+        )
     if health.unwitnessed:
         yield Condition(
             "witnesses",

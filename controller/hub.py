@@ -397,6 +397,7 @@ def health(hub: Hub) -> conditions.Health:
         quarantined=dict(hub.booked.quarantined),
         safe_mode=hub.config.safe,
         unwitnessed=hub.booked.unwitnessed,
+        restored=hub.booked.restored,
         standing=frozenset(a.condition.id for a in hub.alarms.standing if a.state is not AlarmState.RETURNED),
         commands=not hub.config.advisory,
         settle_ms=max(10_000, 6 * hub.config.floor_ms),

@@ -41,6 +41,7 @@ class Booked:
     rejected_records: int = 0
     unwitnessed: str = ""  # what the witness policy has lacked for too long
     charters: tuple[tuple[Instant, Charter], ...] = ()  # what holds from when
+    restored: str = ""  # why a restored ledger signs and acknowledges nothing yet
 
 
 @dataclass(frozen=True, slots=True)

@@ -365,6 +365,7 @@ CODES: dict[str, Explanation] = {
             "stop hub and gateways first",
             "a newer backup",
             "only where the newer ledger is lost for good: --older; gateways send unacknowledged records again",
+            "where witnesses have seen what is lost: --new-log, and a fresh witness (docs/commands.md)",
         ),
         "atoll ledger verify DATA_DIR",
     ),

@@ -78,6 +78,7 @@ def erase(
     from controller.shell.journal import JournalDamaged
     from controller.shell.member_data import StillMember, StillOpen, UnknownMember
     from controller.shell.member_data import erase as destroy
+    from controller.shell.restored import Withheld
     from controller.store.ledger_file import NotALedger
     from devices.clock import Instant
     from devices.shell.data_lock import AlreadyRunning, DataLock
@@ -96,7 +97,7 @@ def erase(
         receipt = destroy(path.parent, who, now, with_balance=with_balance, devices=devices, copies=copies)
     except UnknownMember as error:
         raise Refusal(str(error), hint=f"atoll ledger show {data_dir} lists the accounts") from error
-    except (StillMember, StillOpen) as error:
+    except (StillMember, StillOpen, Withheld) as error:
         raise Refusal(str(error), ExitCode.UNSAFE) from error
     except (NotALedger, JournalDamaged) as error:
         raise Refusal(str(error), ExitCode.CONFIG, hint=f"atoll ledger verify {data_dir} says more") from error

@@ -17,15 +17,20 @@ from controller.cli.remote import data_dir_of, data_dir_option
 @click.option("--keys", type=click.Path(path_type=Path), help="The keys that `atoll backup --keys` wrote.")
 @click.option("--replace", is_flag=True, help="Move aside what is there.")
 @click.option("--older", is_flag=True, help="Even where the ledger there knows more: its last entries are given up.")
+@click.option("--new-log", is_flag=True, help="Sign at once: what witnesses have seen beyond this copy is given up.")
 @click.option("--check", is_flag=True, help="Only say what the backup holds, each file checked.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def restore(
-    file: Path, *, data_dir: Path | None, keys: Path | None, replace: bool, older: bool, check: bool, as_json: bool
-) -> None:
+    file: Path, *, data_dir: Path | None, keys: Path | None, replace: bool, older: bool, new_log: bool, check: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Restore the backup FILE into --data-dir.
 
     Refused: a hub or gateway that runs there, a directory that is not empty (--replace moves it aside), a file whose
     checksums do not hold, and a backup that is older than the ledger there: that would fork it.
+
+    A restored ledger may be an old copy: its log signs nothing and acknowledges nothing until enough of its witnesses
+    have answered that they know no newer one. With --new-log it goes on at once, and the log says so.
     """
     import tempfile
 
@@ -46,7 +51,7 @@ def restore(
                 click.echo(f"  {one.bytes:>12}  {one.sha256[:16]}  {one.name}")
             click.echo(f"{file}: sound; made {held.made}, ledger of {held.entries} entries, root {held.root[:16]}")
             return
-        done = put_back(file, folder, replace=replace, older=older, keys=keys)
+        done = put_back(file, folder, replace=replace, older=older, keys=keys, new_log=new_log)
     except BadBackup as error:
         raise Refusal(f"error[BACKUP-001] {error}", ExitCode.CONFIG, hint="atoll help BACKUP-001") from error
     except NotRestored as error:
@@ -65,4 +70,6 @@ def restore(
         click.echo(
             "no keys.db: sealed data stays closed and a new log key would be made; --keys FILE brings the old one"
         )
+    if done["entries"] and not new_log:
+        click.echo("its log signs and acknowledges nothing until enough of its witnesses have answered")
     click.echo(f"next: atoll ledger verify {folder}")

@@ -9,6 +9,7 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 from controller.ledger.merkle import verify_consistency
 from controller.ledger.note import Checkpoint, NoteError, NoteForged, NoteUnsigned, Verifier, verify
@@ -16,6 +17,11 @@ from controller.ledger.note import Checkpoint, NoteError, NoteForged, NoteUnsign
 BODY_BYTES_MAX = 128 * 1024
 PROOF_LINES_MAX = 63
 SIZE_TYPE = "text/x.tlog.size"
+
+
+def seen_path(origin: str) -> str:
+    """Returns where a witness shows the newest head of a log that it has cosigned; C2SP has nothing there."""
+    return f"/seen/{sha256(origin.encode()).hexdigest()}"
 
 
 class BadRequest(ValueError):

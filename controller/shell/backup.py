@@ -26,6 +26,7 @@ import apsw
 
 from controller.ledger.merkle import root_of
 from controller.shell.data_dir import LEDGER
+from controller.shell.restored import RESTORED, Restored, leave_mark
 from controller.store.ledger_file import LedgerFile, NotALedger
 from controller.store.member_keys import KEYS
 from controller.store.sqlite import BUSY_MS, Database, open_reader, require_sqlite
@@ -46,6 +47,7 @@ SKIPPED = (
     "upgrade.json",
     "time.json",
     "time-pending.json",
+    RESTORED,
 )
 PRIVATE_ENDS = (".key", ".db", ".password", ".passwd")
 SKIPPED_FOLDERS = ("logs", "broker", "backups", "releases", "snapshots", "tmp")
@@ -344,11 +346,12 @@ def _digest(path: Path) -> str:
 
 
 def restore(
-    source: Path, data_dir: Path, *, replace: bool, older: bool, keys: Path | None = None
+    source: Path, data_dir: Path, *, replace: bool, older: bool, keys: Path | None = None, new_log: bool = False
 ) -> Mapping[str, object]:
     """Puts a backup in the place of a data directory; returns what was done.
 
-    The directory that was there is moved aside, never deleted, and its `keys.db` is kept in use.
+    The directory that was there is moved aside, never deleted, and its `keys.db` is kept in use. A ledger waits for its
+    witnesses before it signs (`restored.py`), unless a person decides that it goes on from here (`new_log`).
 
     Raises:
         BadBackup: the file cannot be trusted; nothing was changed.
@@ -363,12 +366,14 @@ def restore(
         stage = Path(staged) / "data"
         stage.mkdir()
         backup = unpack(source, stage)
-        if (data_dir / LEDGER).exists() and not older:
+        if (data_dir / LEDGER).exists() and not (older or new_log):
             _need_no_fork(data_dir / LEDGER, stage / LEDGER)
         found = keys or (data_dir / KEYS if (data_dir / KEYS).is_file() else None)
         if found is not None:
             _copy_database(found, stage / KEYS)
             (stage / KEYS).chmod(0o600)
+        if (stage / LEDGER).exists():
+            leave_mark(stage, Restored(backup.made, backup.entries, backup.root, new_log))
         aside = ""
         if there:
             moved = data_dir.with_name(f"{data_dir.name}.before-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}")

@@ -12,7 +12,7 @@ from controller.ledger.orders import Rejection
 from controller.money.desk import Asked
 from controller.shell.books import Books
 from controller.shell.statements import STATEMENTS
-from controller.shell.witness_watch import WitnessWatch
+from controller.shell.witness_watch import NO_WITNESSES, WitnessWatch
 from devices.clock import Instant
 from devices.day_book import encode_day_acks
 from devices.model import IntervalRecord, UsagePointId
@@ -35,6 +35,7 @@ class Bookkeeper:
         self._tiles = tiles
         self._node_of: dict[str, str] = {}
         self._held: dict[str, str] = {}
+        self._unsaid: dict[tuple[str, int], int] = {}  # meter -> page: kept, and not acknowledged yet
         self.shelf = books.shelf()
         self.shelf.node_of = self._node_of
 
@@ -72,6 +73,8 @@ class Bookkeeper:
 
     def day_acks(self) -> Mapping[str, bytes]:
         """Returns, for each gateway, the acknowledgement payload of the signed days that the last commit kept."""
+        if self.books.withheld:
+            return {}
         return {node: encode_day_acks(days) for node, days in self.shelf.acks().items()}
 
     def append(self, kind: str, name: str, body: Mapping[str, str], at: Instant) -> None:
@@ -82,6 +85,8 @@ class Bookkeeper:
 
     def money(self, command: MoneyRequest, now: Instant) -> CommandResult:
         """Carries out a request of the treasurer's desk; durable after the next commit."""
+        if self.books.withheld:
+            return CommandResult(command.id, False, "restored", self.books.withheld)
         asked = Asked(command.id, command.actor.name, now)
         if command.request.get("do") in STATEMENTS:
             return self.books.state(asked, command.request)
@@ -115,12 +120,18 @@ class Bookkeeper:
         if self._witnesses is not None:
             for size, note in self._witnesses.take():
                 self.books.cosigned(size, note)
+            if self.books.withheld and self._witnesses.answered():
+                log.warning("event=restore-confirmed text='enough witnesses know no newer ledger'")
+                self.books.release()
         done = self.books.commit(now)
         if self._tiles is not None:
             self._tiles()
+        self._unsaid |= {(point, epoch): page for point, epoch, page in done.acks}
         acks: dict[str, list[Ack]] = {}
-        for point, epoch, page in done.acks:
-            acks.setdefault(self._node_of[point], []).append(Ack(UsagePointId(point), epoch, page))
+        if not self.books.withheld:
+            for (point, epoch), page in self._unsaid.items():
+                acks.setdefault(self._node_of[point], []).append(Ack(UsagePointId(point), epoch, page))
+            self._unsaid.clear()
         counters, days = self.books.counters, self.shelf.counters
         unsigned = days["days_refused"] + days["days_conflicting"] + days["keys_refused"]
         booked = core.Booked(
@@ -130,5 +141,12 @@ class Bookkeeper:
             counters["refused"] + counters["conflicts"] + unsigned,
             "" if self._witnesses is None else self._witnesses.alarm(),
             self.books.charters(),
+            self._withheld(),
         )
         return booked, {node: encode_acks(freed) for node, freed in acks.items()}
+
+    def _withheld(self) -> str:
+        """Returns why nothing is acknowledged, and what it waits for; '' where it is."""
+        if not self.books.withheld:
+            return ""
+        return f"{self.books.withheld} ({NO_WITNESSES if self._witnesses is None else self._witnesses.lacking()})"

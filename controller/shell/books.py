@@ -265,6 +265,15 @@ class Books:
             at = day.end
         self._in.again(days)
 
+    @property
+    def withheld(self) -> str:
+        """Returns why nothing is signed or may be acknowledged: the ledger was restored; '' else."""
+        return "" if self._journal.withheld is None else self._journal.withheld.words()
+
+    def release(self) -> None:
+        """Signs heads again: this is no old copy."""
+        self._journal.release()
+
     def cosigned(self, size: int, note: str) -> None:
         """Keeps a checkpoint with the cosignatures of witnesses; durable with the next commit."""
         self._journal.cosigned(size, note)

@@ -48,7 +48,7 @@ from controller.shell.start_budget import SAFE_S
 from controller.shell.storm_requests import standing_storm, storm_command
 from controller.shell.tile_shelf import TILES
 from controller.shell.weather_drop import WeatherDrop
-from controller.shell.witness_watch import Witnessing, WitnessWatch
+from controller.shell.witness_watch import Witnessing, WitnessWatch, lift_where_nobody_is_asked
 from controller.shell.witnesses import WitnessAddress
 from controller.site import Site
 from controller.store.belief_file import BeliefReader, BeliefWriter
@@ -330,6 +330,7 @@ def watch(site: Site, ledger: Path) -> WitnessWatch | None:
         WouldFork: one has seen another log under our name: the ledger is an old copy.
     """
     if not site.ledger.witnesses:
+        lift_where_nobody_is_asked(ledger)
         return None
     addresses = tuple(WitnessAddress(url, keys) for url, keys in site.ledger.witnesses.items())
     found = WitnessWatch(ledger, Witnessing(addresses, site.ledger.policy(), site.ledger.alarm_after_min * 60.0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from controller.ledger.canonical import Json, encode
 from controller.ledger.core import apply
@@ -17,6 +18,7 @@ from controller.ledger.note import Checkpoint, Signer, sign
 from controller.ledger.orders import ACCOUNT_LIMITS, ACCOUNT_OPENED, Command, Duplicate, Post, Rejection
 from controller.ledger.state import STATE_KINDS, LedgerState, absorb, absorb_rule
 from controller.settlement.runs import BILL, SETTLE_DAY
+from controller.shell.restored import LOG_RESTORED, Restored, lift_mark, mark_beside
 from controller.store.ledger_file import LedgerFile
 from controller.store.ledger_port import LedgerStore
 from controller.store.ledger_rows import EntryRow, member_owner
@@ -47,6 +49,7 @@ class LogWriter:
         self._signed_size = 0
         self._signed_at: Instant | None = None
         self._dirty: set[tuple[str, str]] = set()
+        self.withheld: Restored | None = None  # no head is signed where this may be an old copy
         self._load()
 
     @property
@@ -136,7 +139,7 @@ class LogWriter:
             self.store.put_balances((key, self.state.balances[key]) for key in sorted(self._dirty))
             self._dirty.clear()
         due = self._signed_at is None or now - self._signed_at >= self._checkpoint_ms
-        if self.size > self._signed_size and (due or force):
+        if self.size > self._signed_size and (due or force) and self.withheld is None:
             head = sign(Checkpoint(self.origin, self.size, self.root()).text(), [self._signer])
             self._add_head(sign_head(self._signer, head, now), now)
             self._signed_size, self._signed_at = self.size, now
@@ -188,6 +191,23 @@ class Journal(LogWriter):
     def __init__(self, file: LedgerFile, signer: Signer, checkpoint_ms: int) -> None:
         super().__init__(file, signer, checkpoint_ms)
         self.file = file
+        self.withheld = mark_beside(file.path)
+        if self.withheld is not None and self.withheld.new_log:
+            self._go_on_from(self.withheld)
+
+    def release(self) -> None:
+        """Signs heads again: it has been shown, or decided, that this is the log."""
+        lift_mark(Path(self.file.path).parent)
+        self.withheld = None
+
+    def _go_on_from(self, copy: Restored) -> None:
+        """Writes into the log that it goes on from a copy, and takes the mark away once that is durable."""
+        newest = self.file.latest(None, 1)
+        at = max(self.state.sealed_until, *(row.sealed().entry.at for row in newest))
+        body: dict[str, Json] = {"made": copy.made, "entries": copy.entries, "root": copy.root}
+        self.must(Post(derived_id(at, self.origin, LOG_RESTORED, copy.made, copy.root), at, LOG_RESTORED, (), body))
+        self.file.commit()
+        self.release()
 
     def write(self, command: Command) -> SealedEntry | Duplicate | Rejection:
         """Judges a command and, if it stands, appends its entry; what is a member's own is sealed first."""

@@ -19,6 +19,7 @@ from controller.settlement.runs import BILL, SETTLE_DAY
 from controller.shell.backup import BadBackup, rewrite
 from controller.shell.journal import Journal
 from controller.shell.log_keys import signer_for
+from controller.shell.restored import Withheld, mark_beside
 from controller.store.ledger_file import LedgerFile
 from controller.store.member_keys import KEYS, destroy, is_keys
 from controller.store.telemetry_erasure import forget, points_of
@@ -67,9 +68,12 @@ def erase(
     Raises:
         NotALedger: there is none, or it cannot be read.
         JournalDamaged: it does not match what was signed.
-        UnknownMember, StillMember, StillOpen: not now.
+        UnknownMember, StillMember, StillOpen, Withheld: not now.
     """
     path, keys = data_dir / "ledger.db", data_dir / KEYS
+    mark = mark_beside(path)
+    if mark is not None and not mark.new_log:
+        raise Withheld(f"{mark.words()}; start the hub")
     file = LedgerFile.write(path)
     try:
         points = _points(file, member)

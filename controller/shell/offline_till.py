@@ -42,6 +42,8 @@ def ask_offline(data_dir: Path, id: str, by: str, request: Request) -> CommandRe
             site = str(first.sealed().entry.body.get("site"))
             signer, keyring = signer_for(file, path, log_origin(site))
             journal = Journal(file, signer, MINUTE_MS)
+            if journal.withheld is not None:
+                return CommandResult(id, False, "restored", f"{journal.withheld.words()}; start the hub")
             keys = KeyDesk(journal, lambda: DayShelf(file), keyring)
             now = _now(data_dir, file)
             result = _asked(journal, keys, Asked(id, by, now), request)

@@ -23,6 +23,7 @@ from controller.ledger.witness import (
     Submission,
     consider,
     origin_of,
+    seen_path,
     signed_by_newest,
     trusted,
 )
@@ -117,6 +118,12 @@ class Witness:
             now = self._clock()
         return 200, "text/plain; charset=utf-8", "".join(key.cosign(answer.text, now) for key in self._keys)
 
+    def seen_note(self, path: str) -> str:
+        """Returns the newest head that was cosigned of the log with that `seen_path`; '' for none."""
+        with self._lock:
+            rows = cast("list[tuple[str, str]]", self._db.execute("SELECT origin, note FROM seen").fetchall())
+        return next((note for origin, note in rows if seen_path(origin) == path), "")
+
     def _seed(self, algorithm: Algorithm) -> bytes:
         rows = self._db.execute("SELECT seed FROM keys WHERE algorithm = ?", (int(algorithm),)).fetchall()
         if not rows:
@@ -158,7 +165,11 @@ def serve(witness: Witness, host: str, port: int) -> ThreadingHTTPServer:
                 self._answer(*witness.add_checkpoint(self.rfile.read(int(length))))
 
         def do_GET(self) -> None:
-            """Answers with the public keys and the logs, for whoever sets up a hub."""
+            """Answers with a cosigned head, or with the public keys and the logs, for whoever sets up a hub."""
+            if self.path.startswith("/seen/"):
+                note = witness.seen_note(self.path)
+                self._answer(200 if note else 404, "text/plain; charset=utf-8", note or "no such log\n")
+                return
             self._answer(200, "text/plain; charset=utf-8", "\n".join([*witness.public_keys(), *witness.logs(), ""]))
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the server's own name

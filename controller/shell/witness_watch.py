@@ -1,7 +1,7 @@
 """The hub's side of the witnesses: a thread that shows them each new checkpoint and keeps what they sign.
 
 It reads the ledger by its own connection and never writes: the hub's loop takes the cosigned checkpoints
-(`take`) and stores them. A witness that has seen a longer or another log sets `fork`; the loop then stops before
+(`take`) and stores them. Proof that they have seen a longer or another log sets `fork`; the loop then stops before
 anything more is signed.
 """
 
@@ -10,16 +10,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from controller.ledger.cosign import Policy
+from controller.ledger.log_policy import LOG_POLICY, read_policy
 from controller.ledger.merkle import Tree
-from controller.shell.witnesses import WitnessAddress, WouldFork, collect, missing_for
+from controller.shell.log_keys import published_keys
+from controller.shell.restored import lift_mark, mark_beside
+from controller.shell.witnesses import OwnLog, WitnessAddress, WouldFork, collect, missing_for
 from controller.store.ledger_file import LedgerFile
 
 log = logging.getLogger("hub")
+
+NO_WITNESSES = (
+    "the log's own policy asks for witnesses and the site file names none: name them again, or restore with --new-log"
+)
 
 EVERY_S = 60.0
 BACK_OFF_MAX_S = 600.0
@@ -49,6 +55,7 @@ class WitnessWatch:
         self._lacking = "no witness has been asked yet"
         self._met_at = time.monotonic()  # or the start: silence is counted from here
         self._size: int = 0  # of the newest checkpoint that met the policy
+        self._answered = False  # whether enough witnesses have cosigned one head since the start
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="witnesses", daemon=True)
 
@@ -80,6 +87,16 @@ class WitnessWatch:
             late = time.monotonic() - self._met_at >= self._asked.alarm_after_s
             return self._lacking if late and self._lacking else ""
 
+    def answered(self) -> bool:
+        """Returns whether enough witnesses have cosigned the head that they were shown since the start."""
+        with self._lock:
+            return self._answered
+
+    def lacking(self) -> str:
+        """Returns what the policy lacks now, or ''."""
+        with self._lock:
+            return self._lacking
+
     def ask(self, timeout_s: float = FIRST_TIMEOUT_S) -> bool:
         """Shows the newest checkpoint once; returns whether the policy is met.
 
@@ -92,11 +109,12 @@ class WitnessWatch:
             if last is None or last[0] == self._size:
                 return last is not None
             self._tree.extend(file.leaves(self._tree.size, last[0] - self._tree.size))
+            own = OwnLog(self._tree, tuple(key.verifier for key in published_keys(file)))
         finally:
             file.close()
         size, note = last
         try:
-            got = collect(note, self._asked.addresses, self._proof_to(size), timeout_s)
+            got = collect(note, self._asked.addresses, own, self._asked.policy.needed, timeout_s)
         except WouldFork as error:
             with self._lock:
                 self._fork = str(error)
@@ -108,12 +126,13 @@ class WitnessWatch:
             if got.note != note:
                 self._found.append((size, got.note))
             self._lacking = lacking
+            answered = len(got.names) >= self._asked.policy.needed
+            self._answered |= answered
             if not lacking:
-                self._met_at, self._size = time.monotonic(), size
+                self._met_at = time.monotonic()
+            if answered:
+                self._size = size
         return not lacking
-
-    def _proof_to(self, size: int) -> Callable[[int], tuple[bytes, ...]]:
-        return lambda old: self._tree.consistency(old, size)
 
     def _run(self) -> None:
         wait_s = self._every_s
@@ -127,3 +146,18 @@ class WitnessWatch:
                 log.exception("event=witness-watch")
                 met = False
             wait_s = self._every_s if met else min(2 * wait_s, max(BACK_OFF_MAX_S, self._every_s))
+
+
+def lift_where_nobody_is_asked(ledger: Path) -> None:
+    """Takes the mark of a restore away where neither site nor log names witnesses: nobody could ever say more."""
+    if not ledger.exists() or mark_beside(ledger) is None:
+        return
+    file = LedgerFile.read(ledger)
+    try:
+        said = file.of_kind(LOG_POLICY)
+        asked = bool(said) and bool(read_policy(said[-1].seq, said[-1].sealed().entry.body).witnesses.witnesses)
+    finally:
+        file.close()
+    if not asked:
+        log.warning("event=restore-unwitnessed text='there are no witnesses who could tell that this is an old copy'")
+        lift_mark(ledger.parent)

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from controller.ledger.cosign import Policy
+from controller.commands import Actor, MoneyRequest, Role
+from controller.ledger.cosign import Algorithm, CosignKey, Policy
+from controller.shell.backup import make_backup
+from controller.shell.backup import restore as put_back
 from controller.shell.bookkeeper import Bookkeeper
 from controller.shell.books import Books
 from controller.shell.ledger_verify import verify
-from controller.shell.witness_watch import Witnessing, WitnessWatch
+from controller.shell.member_data import erase
+from controller.shell.offline_till import ask_offline
+from controller.shell.restored import LOG_RESTORED, Restored, Withheld, leave_mark, mark_beside
+from controller.shell.witness_watch import Witnessing, WitnessWatch, lift_where_nobody_is_asked
 from controller.shell.witnesses import WitnessAddress, WouldFork
 from controller.store.ledger_file import LedgerFile
 from devices.clock import DAY_MS, Instant
@@ -19,6 +27,8 @@ from tests.controller.shell.test_witnesses import START, answering, head_of
 from tests.ledger_village import Village, rules
 
 NIGHT = Instant(START + DAY_MS)
+OWN = rules(1, key=None)
+CLINIC = (CosignKey("clinic.local", Algorithm.ED25519, bytes(32)).cosigner,)
 
 
 def watch_of(path, *addresses: WitnessAddress, needed: int = 2, alarm_after_s: float = 3600) -> WitnessWatch:
@@ -53,7 +63,7 @@ def test_cosignatures_are_kept_in_the_ledger_and_an_old_copy_signs_nothing(tmp_p
         assert len(notes) == 2
         assert verify(path).ok
 
-        with pytest.raises(WouldFork, match=r"has seen a longer log .* It is an old copy"):
+        with pytest.raises(WouldFork, match=r"has seen a longer log .* old copy"):
             watch_of(old, school, clinic).ask()
         # found out only later, by the thread: the next commit is refused, and nothing of it is written
         stale = watch_of(old, school, clinic)
@@ -100,3 +110,100 @@ def test_the_thread_asks_again_until_it_is_stopped(tmp_path):
             watch._stopping.wait(0.02)
         watch.stop()
         assert keys.met(found[0][1])
+
+
+def moved_back(tmp_path) -> tuple[Path, Village]:
+    """Returns a data directory restored from a backup of one day, and the village as it was then."""
+    live_dir, village = tmp_path / "live", Village(START, 1)
+    live_dir.mkdir()
+    books = Books.open(live_dir / "ledger.db", OWN)
+    live(books, village.until(NIGHT), NIGHT)
+    books.close(NIGHT)
+    make_backup(live_dir, tmp_path / "b.tar.gz", keys=tmp_path / "b.keys.db")
+    put_back(tmp_path / "b.tar.gz", tmp_path / "hub", replace=False, older=False, keys=tmp_path / "b.keys.db")
+    return tmp_path / "hub" / "ledger.db", village
+
+
+def test_a_restored_ledger_signs_and_acknowledges_nothing_until_enough_witnesses_have_answered(tmp_path):
+    path, village = moved_back(tmp_path)
+    head, _, log = head_of(path)
+    with answering(tmp_path / "a.db", log) as school:
+        own = Policy((*school.cosigners, *CLINIC), 2)
+        dead = WitnessAddress("http://127.0.0.1:9", CLINIC)
+        watch = WitnessWatch(path, Witnessing((school, dead), own, 3600))
+        keeper = Bookkeeper(Books.open(path, OWN), watch)
+        assert not watch.ask()
+        morning = Instant(NIGHT + DAY_MS)
+        keeper.accept("gw-1", village.until(morning))
+        keeper.settle(morning)
+        booked, acks = keeper.commit(morning)
+        assert (acks, keeper.day_acks()) == ({}, {})
+        assert "nothing is signed" in booked.restored
+        assert "1 of 2 witnesses" in booked.restored
+        asked = keeper.money(MoneyRequest("x", Actor("ana", Role.OPERATOR, "cli"), {"do": "receive"}), morning)
+        assert (asked.accepted, asked.code) == (False, "restored")
+        keeper.books.close(morning)
+        assert head_of(path)[0].splitlines()[1] == head.splitlines()[1], (
+            "no newer head is signed, not at the end either"
+        )
+        assert ask_offline(path.parent, "y", "ana", {"do": "rotate-log-key", "reason": "x"}).code == "restored"
+        with pytest.raises(Withheld):
+            erase(path.parent, "home-01", morning)
+
+        keeper = Bookkeeper(Books.open(path, OWN), watch)  # the mark is there after a restart, too
+        assert keeper.commit(morning)[0].restored
+        keeper.accept("gw-1", Village(START, 1).until(morning))
+        assert not keeper.commit(morning)[1]
+        with answering(tmp_path / "b.db", log, "clinic.local") as clinic:
+            policy = Policy((*school.cosigners, *clinic.cosigners), 2)
+            watch = WitnessWatch(path, Witnessing((school, clinic), policy, 3600))
+            keeper._witnesses = watch
+            assert watch.ask()
+            booked, acks = keeper.commit(Instant(morning + 60_000))
+            assert booked.restored == ""
+            assert list(acks) == ["gw-1"], "what was kept meanwhile is acknowledged now"
+        keeper.books.close(Instant(morning + 120_000))
+    assert head_of(path)[0].splitlines()[1] > head.splitlines()[1]
+    assert verify(path).ok
+
+
+def test_a_stored_cosignature_is_no_answer(tmp_path):
+    path, _ = moved_back(tmp_path)
+    log = head_of(path)[2]
+    with answering(tmp_path / "a.db", log) as school:
+        watch = watch_of(path, school, needed=1)
+        assert watch.ask()
+        ((size, note),) = watch.take()
+    file = LedgerFile.write(path)
+    file.put_cosigned(size, note)
+    file.commit()
+    file.close()
+    again = watch_of(path, school, needed=1)
+    again.ask()
+    assert (again.lacking(), again.answered()) == ("", False)
+
+
+def test_without_any_witness_a_restored_ledger_goes_on_unless_its_own_policy_asks_for_some(tmp_path):
+    path, _ = moved_back(tmp_path)
+    lift_where_nobody_is_asked(path)
+    assert mark_beside(path) is None
+    leave_mark(path.parent, Restored("then", 1, ""))
+    keys = CosignKey("school.local", Algorithm.ED25519, bytes(32)).cosigner
+    Books.open(path, replace(OWN, witnesses=Policy((keys,), 1))).close(NIGHT)
+    lift_where_nobody_is_asked(path)
+    keeper = Bookkeeper(Books.open(path, OWN))
+    assert "the site file names none" in keeper.commit(NIGHT)[0].restored
+
+
+def test_with_new_log_it_goes_on_at_once_and_the_log_says_so(tmp_path):
+    path, _ = moved_back(tmp_path)
+    put_back(tmp_path / "b.tar.gz", path.parent, replace=True, older=False, new_log=True)
+    books = Books.open(path, OWN)
+    assert not books.withheld
+    books.close(Instant(NIGHT + DAY_MS))
+    file = LedgerFile.read(path)
+    (row,) = file.of_kind(LOG_RESTORED)
+    assert row.sealed().entry.body["entries"] == row.seq
+    file.close()
+    Books.open(path, OWN).close(Instant(NIGHT + DAY_MS))
+    assert verify(path).ok

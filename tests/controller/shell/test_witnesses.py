@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
@@ -13,10 +14,10 @@ import pytest
 from controller.ledger.cosign import Cosigner, Policy, cosignatures
 from controller.ledger.merkle import Tree, leaf_hash
 from controller.ledger.note import Checkpoint, Signer, Verifier, sign
-from controller.ledger.witness import Submission
+from controller.ledger.witness import SIZE_TYPE, Submission
 from controller.shell.books import Books
 from controller.shell.witness_server import OtherKey, Witness, serve
-from controller.shell.witnesses import WitnessAddress, WouldFork, collect, missing_for
+from controller.shell.witnesses import OwnLog, WitnessAddress, WouldFork, collect, missing_for
 from controller.store.ledger_file import LedgerFile
 from devices.clock import DAY_MS, HOUR_MS, Instant
 from tests.controller.shell.test_books import live
@@ -72,7 +73,7 @@ def test_a_growing_ledger_is_cosigned_and_a_restored_old_copy_is_refused(tmp_pat
     ):
         gone = WitnessAddress("http://127.0.0.1:9", school.cosigners)
         policy = Policy((*school.cosigners, *clinic.cosigners), 2)
-        first = collect(old_note, [school, gone, clinic], old_tree.consistency)
+        first = collect(old_note, [school, gone, clinic], OwnLog(old_tree, (log,)))
         assert (policy.met(first.note), list(first.missing)) == (True, [gone.url])
         assert len(cosignatures(first.note, policy.cosigners)) == 4  # Ed25519 and ML-DSA-44 of each
 
@@ -80,11 +81,11 @@ def test_a_growing_ledger_is_cosigned_and_a_restored_old_copy_is_refused(tmp_pat
         live(books, village.until(Instant(START + 2 * DAY_MS)))
         books.close(Instant(START + 2 * DAY_MS))
         note, tree, _ = head_of(path)
-        assert policy.met(collect(note, [school, clinic], tree.consistency).note)
-        assert missing_for(policy, collect(note, [school], tree.consistency)).startswith("1 of 2")
+        assert policy.met(collect(note, [school, clinic], OwnLog(tree, (log,))).note)
+        assert missing_for(policy, collect(note, [school], OwnLog(tree, (log,)))).startswith("1 of 2")
 
-        with pytest.raises(WouldFork, match="longer"):
-            collect(old_note, [school], old_tree.consistency)
+        with pytest.raises(WouldFork, match=r"longer .* shows it"):
+            collect(old_note, [school], OwnLog(old_tree, (log,)), needed=2)
         restored = Books.open(backup, rules(1))  # the old copy goes on, and catches up with other entries
         later = Village(START, 1, seed=2)
         later.until(Instant(START + DAY_MS))
@@ -92,8 +93,8 @@ def test_a_growing_ledger_is_cosigned_and_a_restored_old_copy_is_refused(tmp_pat
         restored.close(Instant(START + 4 * DAY_MS + 12 * HOUR_MS))
         forked_note, forked, _ = head_of(backup)
         assert forked.size > tree.size
-        with pytest.raises(WouldFork, match="does not grow"):
-            collect(forked_note, [clinic], forked.consistency)
+        with pytest.raises(WouldFork, match=r"does not grow .* shows it"):
+            collect(forked_note, [clinic], OwnLog(forked, (log,)), needed=2)
 
 
 def heads(tree: Tree, sizes: range) -> dict[int, str]:
@@ -123,7 +124,8 @@ def test_racing_requests_never_take_a_newer_tree_back(tmp_path):
 
         def ask(size: int) -> bool:
             try:
-                collect(notes[size], [address], lambda old: tree.consistency(old, size))
+                own = Tree(leaf_hash(bytes([n])) for n in range(size))
+                collect(notes[size], [address], OwnLog(own, (LOG.verifier,)))
             except WouldFork:
                 return False  # a later one was first: what it has seen is longer
             return True
@@ -133,3 +135,64 @@ def test_racing_requests_never_take_a_newer_tree_back(tmp_path):
         witness = Witness(tmp_path / "w.db", "school.local", clock)
         assert witness.add_checkpoint(Submission(0, (), notes[1]).body())[2] == "60\n"
         witness.close()
+
+
+class Liar(BaseHTTPRequestHandler):
+    """Says that it has seen a longer log; what it shows is signed by another key, or is a head that we know."""
+
+    status, shown = 409, ""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(self.status, "99\n" if self.status == 409 else "the proof does not hold\n")
+
+    def do_GET(self) -> None:
+        self.answer(200, self.shown)
+
+    def answer(self, status: int, text: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", SIZE_TYPE)
+        self.send_header("Content-Length", str(len(text.encode())))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the server's own name
+        """Says nothing."""
+
+
+@contextmanager
+def lying(status: int, shown: str):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("L", (Liar,), {"status": status, "shown": shown}))
+    thread = Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield WitnessAddress(f"http://127.0.0.1:{server.server_address[1]}", ())
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.mark.parametrize("status", [409, 422])
+@pytest.mark.parametrize("signed", ["by nobody", "by another key", "a head of this log"])
+def test_one_lying_witness_stops_nobody_and_a_quorum_that_says_the_same_does(tmp_path, status, signed):
+    tree = Tree(leaf_hash(bytes([n])) for n in range(20))
+    longer = Checkpoint(LOG.verifier.name, 99, bytes(32)).text()
+    shown = {
+        "by nobody": "",
+        "by another key": sign(longer, [Signer(LOG.verifier.name, bytes([7]) * 32)]),
+        "a head of this log": heads(tree, range(9, 10))[9],
+    }[signed]
+    note, own = heads(tree, range(20, 21))[20], OwnLog(tree, (LOG.verifier,))
+    with (
+        lying(status, shown) as liar,
+        lying(status, shown) as other,
+        answering(tmp_path / "a.db", LOG.verifier) as fair,
+    ):
+        got = collect(note, [liar, fair], own, needed=2)
+        assert got.names == {"school.local"}
+        assert list(got.missing) == [liar.url]
+        with pytest.raises(WouldFork, match="old copy"):
+            collect(note, [liar, fair, other], own, needed=2)
+    with lying(status, sign(longer, [LOG])) as honest, pytest.raises(WouldFork, match="signed by the log's own key"):
+        collect(note, [honest], own, needed=2)
