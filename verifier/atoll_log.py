@@ -16,6 +16,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ed25519, mldsa
 
 Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
+ITSELF = "the log itself (ML-DSA-44)"
 Head: TypeAlias = tuple[str, int, bytes]  # origin, size, root: its signature has been checked
 
 
@@ -189,11 +190,11 @@ def cosigned(note: Node, vkey: str) -> int:  # when [s] a key cosigned a checkpo
     return int.from_bytes(time, "big")
 
 
-def judge_policy(note: Node, policy: Node) -> list[str]:  # who has cosigned, as a `log.policy` entry asks for
+def judge_policy(note: Node, policy: Node, whose: str) -> list[str]:  # who has cosigned, as a policy asks for
     own, signed, have, quorum = policy["cosigner"].text(), list[str](), set[str](), ""
     if own:
         check(cosigned(note, own) > 0, note.place, f"is not cosigned by {own.split('+')[0]}, the log's own second key")
-        signed.append("the log itself (ML-DSA-44)")
+        signed.append(ITSELF)
     for line in policy["policy"].text().split("\n"):  # a group names only what stands before it
         match line.split():
             case ["witness", name, key, *_] if cosigned(note, key):
@@ -208,5 +209,5 @@ def judge_policy(note: Node, policy: Node) -> list[str]:  # who has cosigned, as
             case _:
                 pass
     seen = ", ".join(dict.fromkeys(signed)) or "nobody"
-    note.need(quorum in {*have, "none"}, f"is cosigned by {seen}; the log's policy asks for more witnesses")
+    note.need(quorum in {*have, "none"}, f"is cosigned by {seen}; {whose} asks for more witnesses")
     return list(dict.fromkeys(signed))

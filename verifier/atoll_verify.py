@@ -1,6 +1,6 @@
 """Recomputes one bill from its bundle (docs/bundle.md), and shares no code with the program that made it.
 
-    python verifier/atoll_verify.py BUNDLE [--key VKEY] [--last CHECKPOINT_FILE] [--keep FILE] [--json]
+    python verifier/atoll_verify.py BUNDLE [--key VKEY] [--policy FILE] [--last CHECKPOINT_FILE] [--keep FILE] [--json]
 Exit code 0: ok; 1: something differs, the first such thing is named; 2: cannot judge. Needs `cryptography`.
 What is proven is in atoll_log.py, what a charter bills in atoll_clauses.py.
 """
@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, TypeAlias, cast
 import atoll_clauses
 from atoll_clauses import Line, Period, Quantities, Row, Terms, fits
 from atoll_log import (
+    ITSELF,
     Found,
     Json,
     Node,
@@ -203,9 +204,15 @@ class Bundle:
             check(grew, "last checkpoint", f"the log no longer begins with the {kept[1]} entries that it showed you")
             self.lines.append(["last checkpoint", f"the log has only grown since its {kept[1]} entries"])
 
-    def cosignatures(self) -> None:  # last: what they miss speaks of who has seen the log, not of the bill
-        if self.policy is not None and (signed := judge_policy(self.top["checkpoint"], self.policy)):
-            self.lines.append(["cosigned", "by " + ", ".join(signed)])
+    def cosignatures(self, known: str) -> None:  # last: what they miss speaks of who has seen the log, not of the bill
+        asked = [(self.policy, "the log's policy")] if self.policy is not None else []
+        if known:
+            asked.append((Node({"cosigner": "", "policy": known}, "policy"), "the policy that you know"))
+        names = [name for one in asked for name in judge_policy(self.top["checkpoint"], *one)]
+        if names:
+            self.lines.append(["cosigned", "by " + ", ".join(dict.fromkeys(names))])
+        if not {*names} - {ITSELF}:
+            self.lines.append(["cosigned", "nobody else is shown to have seen this log"])
 
     def entry(self, kind: str, of: str = "", member: str = "") -> Node:
         self.top.need((kind, of, member) in self.entries, f"has no entry {kind} {of} {member}".rstrip())
@@ -459,19 +466,24 @@ def opened_text(text: str) -> tuple[str, Any, Any] | None:  # an OCMF text's pay
     return (payload, said, seal) if right else None
 
 
-def judge(data: bytes, key: str = "", last: str = "") -> dict[str, Json]:  # key, last: known from elsewhere
+def judge(data: bytes, key: str = "", last: str = "", policy: str = "") -> dict[str, Json]:  # known from elsewhere
     lines, found = list[Json](), ("ok", "", "")
     try:
         bundle = Bundle(data, lines)
         bundle.log(key, last)
         bundle.records()
         bundle.bill()
-        bundle.cosignatures()
+        bundle.cosignatures(policy)
     except Found as stop:
         found = stop.args
     except (ValueError, LookupError, ArithmeticError, TypeError, AttributeError):
         found = ("cannot judge", "bundle", "is not understood")
     return {"schema": 1, "verdict": str(found[0]), "where": str(found[1]), "message": str(found[2]), "lines": lines}
+
+
+def policy_in(data: bytes) -> str:  # the newest that a sound bundle shows
+    entries = [json.loads(row["document"]) for row in json.loads(data)["entries"]]
+    return next((one["body"]["policy"] for one in reversed(entries) if one["kind"] == "log.policy"), "")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -480,13 +492,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--key", default="", help="the log's public key, as published (name+id+base64)")
     for name, words in (("--last", "you kept last time"), ("--keep", "to write here if all is right, for next time")):
         parser.add_argument(name, type=Path, help=f"the checkpoint that {words}")
+    parser.add_argument("--policy", type=Path, help="who must have seen the log (C2SP tlog-policy), as published")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
     try:
         last = options.last.read_text(encoding="utf-8") if options.last else ""
-        report = judge(data := options.bundle.read_bytes(), options.key, last)
+        beside = options.last.with_name(options.last.name + ".policy") if options.last else None
+        known = options.policy or (beside if beside and beside.exists() else None)
+        policy = known.read_text(encoding="utf-8") or "none" if known else ""
+        report = judge(data := options.bundle.read_bytes(), options.key, last, policy)
         if options.keep and report["verdict"] == "ok":
             options.keep.write_text(json.loads(data)["checkpoint"], encoding="utf-8")
+            if policy := policy or policy_in(data):
+                options.keep.with_name(options.keep.name + ".policy").write_text(policy, encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         report = judge(b"") | {"where": "file", "message": str(error)}
     end = f"{str(report['verdict']).upper()} {report['where']}: {report['message']}".rstrip(" :")

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import apsw
 import pytest
@@ -27,7 +27,7 @@ from tests.ledger_village import Village, rules
 from tests.verifier import villages
 from tests.verifier.page import judged
 from tests.verifier.villages import START
-from verifier.atoll_verify import judge
+from verifier.atoll_verify import judge, main, policy_in
 
 SCHOOL = CosignKey("school", Algorithm.ED25519, bytes(32))
 CLINIC = CosignKey("clinic", Algorithm.ML_DSA_44, bytes(32))
@@ -77,10 +77,10 @@ def altered(bundle: bytes, change) -> bytes:
     return villages.resealed(document)
 
 
-def both(bundle: bytes) -> str:
+def both(bundle: bytes, policy: str = "") -> str:
     """Returns what the program says of a bundle; the page says the same."""
-    (page,) = judged([base64.b64encode(bundle).decode()])
-    assert words(page) == words(judge(bundle)), page
+    (page,) = judged([base64.b64encode(bundle).decode()], policy=policy)
+    assert page == judge(bundle, policy=policy)
     return words(page)
 
 
@@ -122,6 +122,46 @@ def test_both_verifiers_ask_for_what_the_log_asks_for(town: Path) -> None:
             return [*lines[:at], f"{head} {base64.b64encode(data).decode()}", *lines[at + 1 :]]
 
         assert both(altered(bundle, flip)).startswith("differs bundle.checkpoint the cosignature of"), at
+
+
+def left_out(bundle: bytes) -> bytes:
+    """Returns the bundle as a hub hands it out that hides who must sign, with the log's own signature only."""
+    document = json.loads(altered(bundle, lambda lines: lines[:1]))
+    document["entries"] = [row for row in document["entries"] if '"kind":"log.policy"' not in row["document"]]
+    return villages.resealed(document)
+
+
+def test_a_bundle_without_its_policy_says_that_nobody_has_seen_the_log_and_fails_a_known_one(town: Path) -> None:
+    bundle = export_bill(town, "home-01", "2026-06-01")
+    hidden, known = left_out(bundle), policy_in(bundle)
+    nobody = ["cosigned", "nobody else is shown to have seen this log"]
+    assert both(hidden) == "ok"
+    assert nobody in cast("list[list[str]]", judge(hidden)["lines"])
+    assert nobody not in cast("list[list[str]]", judge(bundle)["lines"])
+    assert both(hidden, known) == (
+        "cannot judge bundle.checkpoint is cosigned by nobody; the policy that you know asks for more witnesses"
+    )
+    assert both(bundle, known) == "ok"
+    for no_policy in ("none", "\n", "quorum both\n", "witness a nonsense\nquorum a\n"):
+        assert both(bundle, no_policy).startswith("cannot judge"), no_policy
+    assert both(hidden, "quorum none\n") == "ok"
+
+
+def test_keep_keeps_the_policy_and_last_takes_it_again(town: Path, tmp_path: Path, capsys) -> None:
+    bundle, hidden, kept = tmp_path / "a.json", tmp_path / "b.json", tmp_path / "kept.txt"
+    bundle.write_bytes(export_bill(town, "home-01", "2026-06-01"))
+    hidden.write_bytes(left_out(bundle.read_bytes()))
+    assert main([str(bundle), "--keep", str(kept)]) == 0
+    policy = tmp_path / "kept.txt.policy"
+    assert "quorum" in policy.read_text()
+    assert main([str(bundle), "--last", str(kept), "--keep", str(kept)]) == 0
+    assert main([str(hidden)]) == 0
+    assert main([str(hidden), "--last", str(kept)]) == 2
+    assert main([str(hidden), "--policy", str(policy)]) == 2
+    assert main([str(hidden), "--policy", str(tmp_path / "nowhere")]) == 2
+    policy.write_text("")
+    assert main([str(bundle), "--policy", str(policy)]) == 2
+    assert "the policy that you know" in capsys.readouterr().out
 
 
 def test_a_head_without_the_logs_second_signature_is_found(town: Path, tmp_path: Path) -> None:
