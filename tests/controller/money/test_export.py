@@ -102,7 +102,7 @@ def _same(lines: list[str], at: int, postings: list[int]) -> list[int]:
     return [one for one in found if lines[one].split()[2] == lines[at].split()[2]]
 
 
-COUNTS = [30, pytest.param(1_000, marks=pytest.mark.deep)]
+COUNTS = [100, pytest.param(1_000, marks=pytest.mark.deep)]
 
 
 @pytest.mark.parametrize("count", COUNTS)

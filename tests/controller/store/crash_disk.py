@@ -7,7 +7,7 @@ The model is the usual one: what was synced is there; of what was written since,
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,14 @@ class _File(apsw.VFSFile):
         super().__init__("unix", name, flags)
         path = name.filename() if isinstance(name, apsw.URIFilename) else str(name)
         self._name, self._steps = Path(path).name, steps
+        self._reads_only = bool(flags[1] & apsw.SQLITE_OPEN_READONLY)
+
+    def xLock(self, level):  # noqa: N802 -- SQLite's name
+        try:
+            super().xLock(level)
+        except apsw.IOError:  # a reader that closes tries to lock for itself; SQLite takes the refusal, apsw raises it
+            if not self._reads_only:
+                raise
 
     def xWrite(self, data, offset):  # noqa: N802 -- SQLite's name
         super().xWrite(data, offset)
@@ -93,10 +101,13 @@ def apply(disk: Disk, step: Step) -> None:
         del disk[step.file]
 
 
-def after_power_cuts(steps: list[Step], seed: int) -> Iterator[tuple[int, int, Disk]]:
-    """Yields (step number, acknowledgement in force, files) for a cut after each step, in several ways."""
+def after_power_cuts(steps: list[Step], seed: int, start: Mapping[str, bytes] = {}) -> Iterator[tuple[int, int, Disk]]:
+    """Yields (step number, acknowledgement in force, files) for a cut after each step, in several ways.
+
+    `start` are files that were there, durably, before the first step.
+    """
     draw = random.Random(seed)
-    synced: Disk = {}
+    synced: Disk = {name: bytearray(content) for name, content in start.items()}
     pending: list[Step] = []
     acknowledged = -1
     for number, step in enumerate(steps):
