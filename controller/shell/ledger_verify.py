@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 
 import apsw
@@ -279,22 +278,19 @@ class _Check:
                 self._judge_day(day, since, groups)
             for point, found in groups.items():
                 self._last[point] = found[-1]
-                for epoch, pages in groupby(found, key=itemgetter(2)):
-                    self._pages.setdefault((point, epoch), Pages()).extend([row[3] for row in pages])
+                for epoch in {row[2] for row in found}:  # nearly always one
+                    self._pages.setdefault((point, epoch), Pages()).extend([row[3] for row in found if row[2] == epoch])
         self._tables_of_records()
 
     def _hashed(self, rows: list[RecordRow]) -> list[RecordRow]:
         """Compares the rows with their hashes; those of sealed rows, which the seal holds together, are filled in."""
-        leaves = row_leaves(rows)
-        if leaves == [row[-1] for row in rows]:
-            return rows
-        for at, (row, leaf) in enumerate(zip(rows, leaves, strict=True)):
-            if not row[-1]:
-                rows[at] = (*row[:-1], leaf)
-            elif leaf != row[-1]:
+        found: list[RecordRow] = []
+        for row, leaf in zip(rows, row_leaves(rows), strict=True):
+            found.append(row if row[-1] else (*row[:-1], leaf))
+            if row[-1] not in (leaf, b""):
                 where = f"{row[0]} epoch {row[2]} page {row[3]}"
                 self._find("records", where, f"the record of {_when(Instant(row[1]))} does not match its hash")
-        return rows
+        return found
 
     def _spans(self) -> Iterator[tuple[Instant, Instant, LocalDay | None]]:
         """Yields the time line in pieces, in order: settled days, and what was recorded between them."""

@@ -169,7 +169,8 @@ def broken_promise(folder: Path, promised: Sequence[Promise], last: int) -> str:
                 return f"{promise.size} entries were acknowledged, {books.size} are there"
             if books.size == promise.size and books.root() != promise.root:
                 return "other entries than those acknowledged"
-            kept = Counter((str(record.usage_point), record.meter_epoch) for record in books.records(START, END_OF_TIME))
+            records = books.records(START, END_OF_TIME)
+            kept = Counter((str(record.usage_point), record.meter_epoch) for record in records)
             lost = {meter: page for meter, page in promise.pages.items() if kept[meter] < page}
             signed = {(row.day.records[0].usage_point, row.day.page) for row in books.shelf().days(START, END_OF_TIME)}
             if lost or not promise.days <= signed:
