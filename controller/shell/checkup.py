@@ -20,6 +20,7 @@ from controller.shell.broker_access import handed_out
 from controller.shell.control import HubUnreachable, ask
 from controller.shell.data_dir import LEDGER
 from controller.shell.machine import Finding
+from controller.shell.restored import mark_beside
 from controller.shell.weather_drop import WeatherDrop
 from controller.weather import WeatherBook
 from devices.clock import Instant, iso
@@ -76,6 +77,9 @@ def examine(patient: Patient) -> Iterator[Finding]:
     yield _broker(patient.broker, patient.data_dir)
     yield from _processes(patient)
     yield _ledger(patient.data_dir)
+    mark = mark_beside(patient.data_dir / LEDGER)
+    if mark is not None:
+        yield Finding("restored", "warn", mark.words(), "start the hub and its witnesses; or restore with --new-log")
     yield _backup(patient.data_dir)
     yield _secrets(patient.data_dir)
     yield machine.open_ports({int(patient.broker.rpartition(":")[2] or 0): "broker", 8080: "console"})

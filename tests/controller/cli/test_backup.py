@@ -195,3 +195,11 @@ def test_the_doctor_names_a_broken_site_a_missing_port_and_a_stranger_for_a_brok
     assert found["device grid"]["state"] == "fail"
     Path("site.toml").write_text(Path("site.toml").read_text().replace('currency = "USD"', "currency = USD"))
     assert "SITE-001" in checks(capsys)["site file"]["seen"]
+
+
+def test_the_doctor_says_that_a_restored_ledger_waits(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said(capsys, "backup", "b.tar.gz")
+    assert "restored" not in checks(capsys)
+    said(capsys, "restore", "b.tar.gz", "--replace")
+    found = checks(capsys)["restored"]
+    assert (found["state"], "--new-log" in found["fix"]) == ("warn", True)
