@@ -378,3 +378,18 @@ class Period:
             ("storage, by energy stored", "amount", 1, -(by_deposit * deposited // all_deposited) if deposited else 0),
             ("storage losses, by use", "amount", 1, -(-by_use * used // all_used) if used else 0),
         ]
+
+
+def decimal(value: int, places: int, least: int = 2) -> str:  # value / 10^places, exact
+    whole, fraction = divmod(abs(value), 10**places)
+    text = str(fraction).rjust(places, "0").rstrip("0").ljust(least, "0") if places else "0" * least
+    return "-" * (value < 0) + str(whole) + ("." + text if text else "")
+
+
+def line_of(text: str, unit: str, price: int, quantity: int) -> dict[str, str]:  # as the log holds it
+    return {"text": text, "quantity": str(quantity), "unit": unit, "price": str(price)}
+
+
+def add(lines: dict[tuple[str, str, int], int], made: list[Line]) -> None:  # same text, unit and price are one line
+    for text, unit, price, quantity in made:
+        lines[text, unit, price] = lines.get((text, unit, price), 0) + quantity

@@ -211,3 +211,8 @@ def judge_policy(note: Node, policy: Node, whose: str) -> list[str]:  # who has 
     seen = ", ".join(dict.fromkeys(signed)) or "nobody"
     note.need(quorum in {*have, "none"}, f"is cosigned by {seen}; {whose} asks for more witnesses")
     return list(dict.fromkeys(signed))
+
+
+def policy_in(data: bytes) -> str:  # the newest that a sound bundle shows
+    entries = [json.loads(row["document"]) for row in json.loads(data)["entries"]]
+    return next((one["body"]["policy"] for one in reversed(entries) if one["kind"] == "log.policy"), "")

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import atoll_clauses
-from atoll_clauses import Line, Period, Quantities, Row, Terms, fits
+from atoll_clauses import Line, Period, Quantities, Row, Terms, add, decimal, fits, line_of
 from atoll_log import (
     ITSELF,
     Found,
@@ -36,6 +36,7 @@ from atoll_log import (
     open_checkpoint,
     open_note,
     parse,
+    policy_in,
     root_of,
     tree_hash,
 )
@@ -122,21 +123,6 @@ def point_day(day: Day, known: list[Record], steps: Steps, clocks: Clocks, *, co
     filled = known and "" not in ways[max(0, known[0].start - day.start) // SLOT_MS :]
     held = held or "signature" * contradicted or "missing" * (not filled)
     return ([0] * len(ways), [0] * len(ways), [], held) if held else (imports, exports, ways, "")
-
-
-def decimal(value: int, places: int, least: int = 2) -> str:  # value / 10^places, exact
-    whole, fraction = divmod(abs(value), 10**places)
-    text = str(fraction).rjust(places, "0").rstrip("0").ljust(least, "0") if places else "0" * least
-    return "-" * (value < 0) + str(whole) + ("." + text if text else "")
-
-
-def line_of(text: str, unit: str, price: int, quantity: int) -> Json:  # as the log holds it
-    return {"text": text, "quantity": str(quantity), "unit": unit, "price": str(price)}
-
-
-def add(lines: dict[tuple[str, str, int], int], made: list[Line]) -> None:  # same text, unit and price are one line
-    for text, unit, price, quantity in made:
-        lines[text, unit, price] = lines.get((text, unit, price), 0) + quantity
 
 
 class Bundle:
@@ -479,11 +465,6 @@ def judge(data: bytes, key: str = "", last: str = "", policy: str = "") -> dict[
     except (ValueError, LookupError, ArithmeticError, TypeError, AttributeError):
         found = ("cannot judge", "bundle", "is not understood")
     return {"schema": 1, "verdict": str(found[0]), "where": str(found[1]), "message": str(found[2]), "lines": lines}
-
-
-def policy_in(data: bytes) -> str:  # the newest that a sound bundle shows
-    entries = [json.loads(row["document"]) for row in json.loads(data)["entries"]]
-    return next((one["body"]["policy"] for one in reversed(entries) if one["kind"] == "log.policy"), "")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -27,7 +27,8 @@ from tests.ledger_village import Village, rules
 from tests.verifier import villages
 from tests.verifier.page import judged
 from tests.verifier.villages import START
-from verifier.atoll_verify import judge, main, policy_in
+from verifier.atoll_log import policy_in
+from verifier.atoll_verify import judge, main
 
 SCHOOL = CosignKey("school", Algorithm.ED25519, bytes(32))
 CLINIC = CosignKey("clinic", Algorithm.ML_DSA_44, bytes(32))

@@ -17,8 +17,8 @@ from tests.controller.settlement.test_clauses import PRICES, SHARING, START, int
 from tests.verifier import villages
 from tests.verifier.page import judged
 from verifier import atoll_clauses, atoll_verify
-from verifier.atoll_clauses import Period, Terms
-from verifier.atoll_verify import judge, line_of
+from verifier.atoll_clauses import Period, Terms, line_of
+from verifier.atoll_verify import judge
 
 PREMIUM = 'rule = "premium"\npremium = 110000\ntakers_permille = 400\ngivers_permille = 500'
 CASES = [*((key, price) for key in SHARING for price in PRICES), ("shared-energy", "premium")]
