@@ -51,6 +51,11 @@ def every_day(zone: str, after: Instant, before: Instant, minute: int) -> Iterat
         at = next_minute(zone, at, minute)
 
 
+def moment_text(zone: str, now: Instant) -> str:
+    """Returns `2026-06-03 09:40`: what may be read years later, and sorted."""
+    return f"{local_time(zone, now):%Y-%m-%d %H:%M}"
+
+
 def clock_text(zone: str, now: Instant) -> str:
     """Returns `Wed 3 Jun 09:40`."""
     local = local_time(zone, now)

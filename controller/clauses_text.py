@@ -52,6 +52,26 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "charter.table": ("[[band]], timezone", "civil time compiled into instants"),
 }
 """Kind of entry -> (clause, what goes in)."""
+HELD: Mapping[str, tuple[str, str]] = {
+    "missing": (
+        "slots have no record, and there are no registers on both sides of them",
+        "the late record or the meter's next register settles it by itself",
+    ),
+    "suspect": (
+        "its registers ran backwards or leapt, as those of an exchanged meter do",
+        "a new meter: atoll meter replace {point}, with both displays; else look at the meter and its wiring",
+    ),
+    "register": (
+        "its records contradict each other's registers",
+        "look at the meter; a correction settles the day again",
+    ),
+    "overlap": ("two records are of the same time", "look at the gateway; a correction settles the day again"),
+    "signature": (
+        "the day is not signed by its gateway's pinned key, or the signed text says something else",
+        "the gateway sends the right text; a new gateway: atoll key revoke gateway NAME --reason TEXT",
+    ),
+}
+"""Why a meter is held back for a day -> (what that means, what ends it for `{point}`); docs/records.md."""
 
 
 def clause_of(text: str) -> str:

@@ -39,6 +39,16 @@ def _short(value: str | int) -> str:
     return line if len(line) <= WORDS_MAX else line[: WORDS_MAX - 1] + "…"
 
 
+def amount_words(asset: str, amount: int, minor_digits: int) -> str:
+    """Returns an amount as people read it: `12.350 kWh`, `3,204.0 L`, `-3.07 EUR`."""
+    return " ".join(amount_text(asset, amount, minor_digits))
+
+
+def register_words(register: int, *, water: bool) -> str:
+    """Returns a meter's register [Wh or mL] as its display shows it: `1408.778 kWh`, `81.412300 m3`."""
+    return f"{Decimal(register).scaleb(-6):f} m3" if water else f"{Decimal(register).scaleb(-3):f} kWh"
+
+
 def amount_text(asset: str, amount: int, minor_digits: int) -> tuple[str, str]:
     """Returns (exact decimal text, unit) of an amount in an asset's smallest unit."""
     if asset in SCALES:

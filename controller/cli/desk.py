@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -22,7 +23,26 @@ if TYPE_CHECKING:
     from devices.clock import Instant
 
 MINE = {"forbidden": ExitCode.PERMISSION, "not-approver": ExitCode.PERMISSION, "no-answer": ExitCode.RETRY}
-RULED = ("lifeline", "below-limit", "above-limit", "wrong-quorum", "sealed-period")
+"""Exit codes of what is not plainly refused (6)."""
+
+
+class AmountCommand(click.Command):
+    """A command that takes an amount: `-5` among its words is an amount that cannot be, not an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parses the words.
+
+        Raises:
+            Refusal: a negative amount was given.
+        """
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            amount = next((word for word in given if re.fullmatch(r"-\d[\d.,]*", word)), None)
+            if amount is None or not error.option_name[1:].isdigit():
+                raise
+            raise Refusal(f"{amount!r} is not above zero: amounts are positive", ExitCode.USAGE) from error
 
 
 def new_id() -> str:
@@ -68,7 +88,7 @@ def tell(answer: Mapping[str, object], as_json: bool, more: Mapping[str, object]
         click.echo(json.dumps({**answer, **(more or {})}))
     if not answer.get("accepted"):
         code = str(answer.get("code"))
-        exit_code = MINE.get(code, ExitCode.UNSAFE if code in RULED else ExitCode.FINDINGS)
+        exit_code = MINE.get(code, ExitCode.UNSAFE)
         if as_json:
             raise SystemExit(int(exit_code))
         raise Refusal(f"refused ({code}): {answer.get('message')}", exit_code)

@@ -56,9 +56,9 @@ def verify(data_dir: Path, keys: tuple[str, ...], as_json: bool) -> None:
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many entries.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show(data_dir: Path, account: str | None, limit: int, as_json: bool) -> None:
-    """Show the head, the balances and the newest entries."""
+    """Show the log's key, the head, the balances and the newest entries; `atoll why entry NUMBER` tells more of one."""
     with _Reader(data_dir) as reader:
-        head, entries = reader.head(), reader.entries(None, limit, account)
+        key, head, entries = reader.key(), reader.head(), reader.entries(None, limit, account)
         balances = [held for held in reader.balances() if account in (None, held.account)]
         held, digits = reader.held(), _minor_digits(reader.entry(0))
     if account is not None and not balances and not entries:
@@ -68,6 +68,7 @@ def show(data_dir: Path, account: str | None, limit: int, as_json: bool) -> None
     if as_json:
         document = {
             "schema": 1,
+            "key": key,
             "head": {"size": head.size, "root": head.root, "signed_size": head.signed_size},
             "balances": [
                 {"account": b.account, "asset": b.asset, "posted": str(b.posted), "pending": str(b.pending)}
@@ -78,9 +79,12 @@ def show(data_dir: Path, account: str | None, limit: int, as_json: bool) -> None
         }
         click.echo(json.dumps(document, indent=2))
         return
+    click.echo(f"log key {key}")
     click.echo(f"{head.size} entries, root {head.root[:16]}…, signed up to {head.signed_size}")
+    from controller.entry_words import amount_words
+
     for balance in balances:
-        click.echo(f"  {balance.account:<28} {_amount(balance.posted, balance.asset, digits):>24}")
+        click.echo(f"  {balance.account:<28} {amount_words(balance.asset, balance.posted, digits):>24}")
     for entry in entries:
         click.echo(_line(entry, digits))
     for day, point, why in held:
@@ -196,7 +200,8 @@ def _print(data_dir: Path, found: Verification) -> None:
     if found.ok:
         click.echo(f"{data_dir}: sound. {looked}; root {found.root[:16]}…")
     else:
-        click.echo(f"{data_dir}: {len(found.findings)} findings. {looked}")
+        count = len(found.findings)
+        click.echo(f"{data_dir}: {count} finding{'s' if count > 1 else ''}. {looked}")
 
 
 def _verification(found: Verification) -> dict[str, object]:
@@ -231,22 +236,15 @@ def _entry(entry: EntryView) -> dict[str, object]:
 
 
 def _line(entry: EntryView, digits: int) -> str:
-    from controller.entry_words import entry_text
+    from controller.entry_words import amount_words, entry_text
     from devices.clock import SECOND_MS, floor_to, iso
 
     state = "" if entry.state == "posted" else f" {entry.state}"
-    moved = ", ".join(f"{p.account} {_amount(p.amount, p.asset, digits)}" for p in entry.postings[:2])
+    moved = ", ".join(f"{p.account} {amount_words(p.asset, p.amount, digits)}" for p in entry.postings[:2])
     more = f" (+{len(entry.postings) - 2})" if len(entry.postings) > 2 else ""
     text = entry_text(entry.kind, entry.body, entry.member, entry.period)
     at = iso(floor_to(entry.at, SECOND_MS))
     return f"{entry.seq:>7}  {at}  {entry.kind}{state}: {text}  {moved}{more}".rstrip()
-
-
-def _amount(amount: int, asset: str, digits: int) -> str:
-    """Returns an amount as people read it: 12.350 kWh, 3,204.0 L, -3.07 EUR."""
-    from controller.entry_words import amount_text
-
-    return " ".join(amount_text(asset, amount, digits))
 
 
 def _minor_digits(genesis: EntryView | None) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from controller.cli.desk import Books, ask_desk, new_id, tell, write_out
+from controller.cli.desk import AmountCommand, Books, ask_desk, new_id, tell, write_out
 from controller.cli.errors import ExitCode, Refusal
 from controller.cli.remote import data_dir_option
 
@@ -40,7 +40,7 @@ def pay() -> None:
     """
 
 
-@pay.command()
+@pay.command(cls=AmountCommand)
 @click.argument("member")
 @click.argument("amount")
 @METHOD

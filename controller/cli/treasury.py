@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from controller.cli.desk import Books, ask_desk, tell
+from controller.cli.desk import AmountCommand, Books, ask_desk, tell
 from controller.cli.errors import ExitCode, Refusal
 from controller.cli.remote import data_dir_option
 
@@ -49,7 +49,7 @@ def show(data_dir: Path | None, as_json: bool) -> None:
         click.echo(overview_text(books.book))
 
 
-@treasury.command()
+@treasury.command(cls=AmountCommand)
 @click.argument("name")
 @click.argument("amount")
 @click.option("--for", "purpose", required=True, help="What it is for.")
@@ -60,7 +60,7 @@ def budget(name: str, amount: str, purpose: str, data_dir: Path | None, as_json:
     tell(ask_desk(data_dir, {"do": "budget", "budget": name, "amount": amount, "purpose": purpose}), as_json)
 
 
-@treasury.command()
+@treasury.command(cls=AmountCommand)
 @click.argument("amount")
 @click.option("--budget", required=True, help="From which budget.")
 @click.option("--to", required=True, help="Who gets it.")
@@ -76,7 +76,7 @@ def propose(
     tell(ask_desk(data_dir, request), as_json)
 
 
-@treasury.command()
+@treasury.command(cls=AmountCommand)
 @click.argument("member")
 @click.argument("amount")
 @click.option("--device", required=True, help="What the member gets.")
@@ -153,7 +153,7 @@ def withdraw(proposal: int, person: str, reason: str, data_dir: Path | None, as_
     tell(ask_desk(data_dir, {"do": "withdraw", "proposal": proposal, "as": person, "reason": reason}), as_json)
 
 
-@treasury.command()
+@treasury.command(cls=AmountCommand)
 @click.argument("amount")
 @METHOD
 @click.option("--for", "purpose", required=True, help="What it is: a grant, a sale, an opening balance.")

@@ -117,12 +117,15 @@ def _fields(one: Vote) -> dict[str, object]:
 
 
 def _lines(one: Vote) -> list[str]:
-    from devices.clock import Instant, iso
+    from controller.civil import moment_text
+    from devices.clock import Instant
 
+    zone = str(one.document["timezone"])
+    valid_from = moment_text(zone, Instant(int(str(one.document["valid_from"]))))
     waiting = [name for name in one.electorate.of if name not in one.ballots]
     return [
         f"vote {one.number}: {one.title}, {one.state}; {one.electorate.need} of {len(one.electorate.of)} must agree",
-        f"  closes      {iso(one.closes)}; the charter holds from {iso(Instant(int(str(one.document['valid_from']))))}",
+        f"  closes      {moment_text(zone, one.closes)}; the charter holds from {valid_from}",
         f"  yes ({len(one.yes())})     {', '.join(one.yes())}",
         f"  no ({len(one.no())})      {', '.join(one.no())}",
         f"  not voted   {', '.join(waiting)}",

@@ -19,17 +19,18 @@ ASKED = ("bill", "entry", "refusal")
 @data_dir_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def why(device: str, time: str | None, *, data_dir: Path | None, as_json: bool) -> None:
-    r"""Print what the plan has DEVICE do now, or at TIME (14:30, or ISO 8601), why, and what comes next.
+    """Print what the plan has DEVICE do now, or at TIME (14:30, or ISO 8601), why, and what comes next.
 
     DEVICE may be a job, or the relay or machine that a job runs on.
     A time that is past is answered with the plan that was in force then.
 
-    \b
     With `bill`, `entry` or `refusal` instead of DEVICE, print clause, inputs and arithmetic from the ledger:
-      atoll why bill home-01/2026-06       a bill, or its entry's id
-      atoll why entry ID                   any entry of the log
+
+    \b
+      atoll why bill home-01/2026-06       a bill
+      atoll why entry 4231                 any entry of the log, by its number or id
       atoll why refusal home-01/1/42       a record (meter, epoch, page), or a meter held back (2026-06-03/home-01)
-    """
+    """  # noqa: D301 - click's own mark of a block
     if device in ASKED:
         _from_ledger(device, time, data_dir, as_json)
         return

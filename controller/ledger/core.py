@@ -22,6 +22,7 @@ from controller.ledger.orders import (
     ClosePeriod,
     Command,
     Duplicate,
+    EntryOf,
     ExpirePending,
     OpenAccount,
     Post,
@@ -127,9 +128,10 @@ def _approval(state: LedgerState, command: Approve) -> Entry | Rejection:
     who = None if quorum is None else quorum.who.get(command.by)
     if quorum is None or who is None:
         names = "nobody" if quorum is None else ", ".join(sorted(quorum.who))
-        return Rejection(
-            RejectionCode.NOT_APPROVER, f"{command.by} may not approve {command.pending}; this may: {names}"
-        )
+        return Rejection.of(
+            RejectionCode.NOT_APPROVER, f"{command.by} may not approve ", EntryOf(command.pending),
+            f"; who may: {names}",
+        )  # fmt: skip
     body: dict[str, Json] = {
         "proposal": command.pending, "leaf": command.leaf, "by": command.by, "role": who.role,
     }  # fmt: skip
@@ -157,4 +159,4 @@ def _resolution(state: LedgerState, command: PostPending | VoidPending | ExpireP
 
 def _not_pending(state: LedgerState, pending: str) -> Rejection:
     code = RejectionCode.NOT_PENDING if pending in state.leaves else RejectionCode.UNKNOWN_ENTRY
-    return Rejection(code, f"entry {pending} is not pending: it was settled before, or never reserved")
+    return Rejection.of(code, EntryOf(pending), " is not pending: it was settled before, or never reserved")

@@ -6,10 +6,13 @@ from controller.ledger.canonical import AMOUNT_LIMIT, NotCanonical
 from controller.ledger.entries import Entry, EntryState
 from controller.ledger.orders import (
     RULED_KINDS,
+    AmountOf,
     Approve,
     AskClose,
+    At,
     ClosePeriod,
     Command,
+    EntryOf,
     ExpirePending,
     OpenAccount,
     Post,
@@ -40,13 +43,7 @@ def judge(state: LedgerState, command: Command, entry: Entry) -> Rejection | Non
         case PostPending():
             problem = _judge_posting(state, command)
         case ExpirePending():
-            expires = state.pending[command.pending].expires
-            early = expires is None or command.at < expires
-            problem = (
-                Rejection(RejectionCode.NOT_EXPIRED, f"entry {command.pending} stands until {expires}")
-                if early
-                else None
-            )
+            problem = _judge_expiry(state, command)
         case OpenAccount():
             problem = _judge_opening(state, command)
         case SetLimits():
@@ -83,10 +80,19 @@ def _judge_posting(state: LedgerState, command: PostPending) -> Rejection | None
     quorum = quorum_of(pending.body)
     if pending.expires is not None and command.at >= pending.expires:
         code = RejectionCode.EXPIRED if quorum is None else RejectionCode.EXPIRED_APPROVAL
-        return Rejection(code, f"entry {command.pending} expired at {pending.expires}; propose it again")
+        return Rejection.of(code, EntryOf(command.pending), " expired at ", At(pending.expires), "; propose it again")
     missing = "" if quorum is None else quorum.missing(state.approvals.get(command.pending, {}))
     if missing:
-        return Rejection(RejectionCode.WRONG_QUORUM, f"entry {command.pending} is not approved yet: {missing}")
+        return Rejection.of(RejectionCode.WRONG_QUORUM, EntryOf(command.pending), f" is not approved yet: {missing}")
+    return None
+
+
+def _judge_expiry(state: LedgerState, command: ExpirePending) -> Rejection | None:
+    expires = state.pending[command.pending].expires
+    if expires is None:
+        return Rejection.of(RejectionCode.NOT_EXPIRED, EntryOf(command.pending), " never expires")
+    if command.at < expires:
+        return Rejection.of(RejectionCode.NOT_EXPIRED, EntryOf(command.pending), " stands until ", At(expires))
     return None
 
 
@@ -129,17 +135,20 @@ def _judge_approval(state: LedgerState, command: Approve) -> Rejection | None:
     pending, quorum = state.pending[command.pending], quorum_of(state.pending[command.pending].body)
     assert quorum is not None
     if command.leaf != state.leaves[command.pending].hex():
-        return Rejection(
-            RejectionCode.CONFLICT, f"{command.by} approved other content than entry {command.pending} has; look again"
-        )
+        return Rejection.of(
+            RejectionCode.CONFLICT, f"{command.by} approved other content than ", EntryOf(command.pending),
+            " has; look again",
+        )  # fmt: skip
     if pending.expires is not None and command.at >= pending.expires:
-        return Rejection(
-            RejectionCode.EXPIRED_APPROVAL, f"entry {command.pending} expired at {pending.expires}; propose it again"
-        )
+        return Rejection.of(
+            RejectionCode.EXPIRED_APPROVAL, EntryOf(command.pending), " expired at ", At(pending.expires),
+            "; propose it again",
+        )  # fmt: skip
     if command.by in state.approvals.get(command.pending, {}):
-        return Rejection(
-            RejectionCode.ALREADY_APPROVED, f"{command.by} has approved {command.pending}; another person must be next"
-        )
+        return Rejection.of(
+            RejectionCode.ALREADY_APPROVED, f"{command.by} has approved ", EntryOf(command.pending),
+            " already; another person must be next",
+        )  # fmt: skip
     key = quorum.who[command.by].key
     if key and not signed_by(key, command.leaf, command.signature):
         return Rejection(
@@ -150,15 +159,24 @@ def _judge_approval(state: LedgerState, command: Approve) -> Rejection | None:
 
 def _judge_close(state: LedgerState, command: AskClose | ClosePeriod) -> Rejection | None:
     if command.until <= state.sealed_until:
-        return Rejection(RejectionCode.SEALED_PERIOD, f"everything before {state.sealed_until} is closed already")
+        return Rejection.of(
+            RejectionCode.SEALED_PERIOD, "everything before ", At(state.sealed_until), " is closed already"
+        )
     if command.until > command.at:
-        return Rejection(RejectionCode.NOT_OVER, f"{command.until} is not over yet: close what has passed")
+        return Rejection.of(
+            RejectionCode.NOT_OVER,
+            "the period ends at ",
+            At(command.until),
+            ", which is still to come: close what is over",
+        )
     refused = _judge_officer(state, command)
     if refused is not None or isinstance(command, AskClose):
         return refused
     asked = state.closings.get(command.asked)
     if asked is None or asked.until != command.until:
-        return Rejection(RejectionCode.UNKNOWN_ENTRY, f"nobody asked to close until {command.until}: ask first")
+        return Rejection.of(
+            RejectionCode.UNKNOWN_ENTRY, "nobody asked to close until ", At(command.until), ": ask first"
+        )
     if asked.by == command.by:
         return Rejection(
             RejectionCode.WRONG_QUORUM, f"{command.by} asked for this close; a second person must agree to it"
@@ -209,19 +227,26 @@ def _judge_second(state: LedgerState, asked: Closing, command: ClosePeriod) -> R
 def _judge_reversal(state: LedgerState, command: Reverse) -> Rejection | None:
     target = command.target
     if state.leaves.get(target.entry.id) != target.leaf:
-        return Rejection(RejectionCode.UNKNOWN_ENTRY, f"entry {target.entry.id} is not in the ledger with this content")
+        return Rejection.of(
+            RejectionCode.UNKNOWN_ENTRY, EntryOf(target.entry.id), " is not in the ledger with this content"
+        )
     if target.entry.state not in (EntryState.POSTED, EntryState.POST):
-        return Rejection(
+        return Rejection.of(
             RejectionCode.NOT_POSTED,
-            f"entry {target.entry.id} is {target.entry.state}: only posted entries are reversed",
+            EntryOf(target.entry.id),
+            f" is {target.entry.state}: only posted entries are reversed",
         )
     if target.entry.kind in RULED_KINDS:
-        return Rejection(
-            RejectionCode.NOT_POSTED,
-            f"entry {target.entry.id} is {target.entry.kind}: it moves nothing that could be taken back",
-        )
+        return Rejection.of(
+            RejectionCode.NOT_POSTED, EntryOf(target.entry.id),
+            f" is {target.entry.kind}: it moves nothing that could be taken back",
+        )  # fmt: skip
     if target.entry.id in state.reversed:
-        return Rejection(RejectionCode.ALREADY_REVERSED, f"entry {target.entry.id} is reversed already; once is all")
+        return Rejection.of(
+            RejectionCode.ALREADY_REVERSED,
+            EntryOf(target.entry.id),
+            " is taken back already; nothing is taken back twice",
+        )
     return None
 
 
@@ -244,10 +269,10 @@ def _judge_postings(entry: Entry) -> Rejection | None:
 def _judge_accounts(state: LedgerState, entry: Entry) -> Rejection | None:
     """Returns why an entry cannot stand in this ledger: closed period, unknown accounts, limits."""
     if entry.postings and entry.at < state.sealed_until:
-        return Rejection(
-            RejectionCode.SEALED_PERIOD,
-            f"entry {entry.id}: {entry.at} lies in a closed period; book it today and name the earlier date in words",
-        )
+        return Rejection.of(
+            RejectionCode.SEALED_PERIOD, At(entry.at),
+            " lies in a closed period; book it today and name the earlier date in words",
+        )  # fmt: skip
     accounts, balances = state.accounts, state.balances
     moves: dict[tuple[str, str], int] = {}
     for posting in entry.postings:
@@ -264,28 +289,28 @@ def _judge_accounts(state: LedgerState, entry: Entry) -> Rejection | None:
         after = change if balance is None else balance.posted + balance.pending + change
         if account.floor is None and account.ceiling is None and -AMOUNT_LIMIT < after < AMOUNT_LIMIT:
             continue
-        problem = _judge_holding(account, entry.id, key, change, after)
+        problem = _judge_holding(account, key, change, after)
         if problem is not None:
             return problem
     return None
 
 
-def _judge_holding(account: Account, id: str, key: tuple[str, str], change: int, after: int) -> Rejection | None:
+def _judge_holding(account: Account, key: tuple[str, str], change: int, after: int) -> Rejection | None:
     """Returns why an account cannot hold what it would hold after a change."""
     name, asset = key
+    held = AmountOf(after, asset)
     if abs(after) >= AMOUNT_LIMIT:
-        return Rejection(RejectionCode.BAD_AMOUNT, f"entry {id}: {name} would hold {after} {asset}")
+        return Rejection.of(RejectionCode.BAD_AMOUNT, f"{name} would hold ", held)
     if account.floor is not None and change < 0 and after < account.floor:
+        floor = AmountOf(account.floor, asset)
         if account.lifeline:
-            return Rejection(
-                RejectionCode.LIFELINE,
-                f"entry {id}: {name} is a lifeline and keeps {account.floor} {asset}; {after} would be left",
+            return Rejection.of(
+                RejectionCode.LIFELINE, f"{name} is a lifeline and keeps ", floor, "; ", held, " would be left"
             )
-        return Rejection(
-            RejectionCode.BELOW_LIMIT, f"entry {id}: {name} would hold {after} {asset}, at least {account.floor}"
-        )
+        return Rejection.of(RejectionCode.BELOW_LIMIT, f"{name} would hold ", held, ", but never less than ", floor)
     if account.ceiling is not None and change > 0 and after > account.ceiling:
-        return Rejection(
-            RejectionCode.ABOVE_LIMIT, f"entry {id}: {name} would hold {after} {asset}, at most {account.ceiling}"
-        )
+        return Rejection.of(
+            RejectionCode.ABOVE_LIMIT, f"{name} would hold ", held, ", but never more than ",
+            AmountOf(account.ceiling, asset),
+        )  # fmt: skip
     return None

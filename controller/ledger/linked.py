@@ -46,7 +46,8 @@ def apply_linked(state: LedgerState, commands: Sequence[Command]) -> tuple[Seale
         outcome = apply(scratch, command, (position, count))
         match outcome:
             case Rejection():
-                return replace(outcome, message=f"{position} of {count} linked entries: {outcome.message}")
+                where = f"{position} of {count} linked entries: "
+                return replace(outcome, message=where + outcome.message)
             case Duplicate():
                 repeated += 1
             case SealedEntry():

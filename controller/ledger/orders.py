@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from controller.ledger.canonical import Json
 from controller.ledger.entries import Posting, SealedEntry
-from devices.clock import Instant
+from devices.clock import Instant, iso
 
 ACCOUNT_OPENED = "account.open"
 """The kind of the entry that opens an account; its body names `account`, and `floor` and `ceiling` if it has them."""
@@ -65,11 +65,58 @@ class RejectionCode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class EntryOf:
+    """An entry that a rejection names; a desk that knows it better says `receipt 1`."""
+
+    id: str
+
+    def __str__(self) -> str:
+        """Returns what stands for it where nobody knows it better."""
+        return f"entry {self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class AmountOf:
+    """An amount that a rejection names, in the asset's smallest unit; a desk says `-40.00 EUR`."""
+
+    amount: int
+    asset: str
+
+    def __str__(self) -> str:
+        """Returns it in the smallest unit."""
+        return f"{self.amount} {self.asset}"
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """An instant that a rejection names; a desk says it in the community's civil time."""
+
+    instant: Instant
+
+    def __str__(self) -> str:
+        """Returns it in UTC."""
+        return iso(self.instant)
+
+
+Part = str | EntryOf | AmountOf | At
+
+
+@dataclass(frozen=True, slots=True)
 class Rejection:
-    """Nothing was written; `message` says what, which, what was seen and what to do."""
+    """Nothing was written; `message` says what, which, what was seen and what to do.
+
+    The book knows neither numbers of receipts nor coins nor time zones: `parts`, where they are given, are the same
+    message for a desk that does.
+    """
 
     code: RejectionCode
     message: str
+    parts: tuple[Part, ...] = ()
+
+    @classmethod
+    def of(cls, code: RejectionCode, *parts: Part) -> Rejection:
+        """Returns the rejection with this message."""
+        return cls(code, "".join(map(str, parts)), parts)
 
 
 @dataclass(frozen=True, slots=True)

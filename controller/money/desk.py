@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from controller.entry_words import amount_words
 from controller.ledger.canonical import AMOUNT_LIMIT, Json
 from controller.ledger.entries import Posting, derived_id
 from controller.ledger.orders import (
@@ -126,7 +127,7 @@ def parse_money(text: str, digits: int) -> int:
 
 def money_text(amount: int, book: CashBook) -> str:
     """Returns `-3.07 EUR` of minor units."""
-    return f"{Decimal(amount).scaleb(-book.minor_digits):,.{book.minor_digits}f} {book.currency}"
+    return amount_words(book.asset, amount, book.minor_digits)
 
 
 def owes_text(member: str, owed: int, book: CashBook) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from controller.civil import local_time
+from controller.civil import moment_text
 from controller.money.cashbook import CashBook, Receipt
 from controller.money.desk import money_text
 from controller.money.statement import page
@@ -15,7 +15,7 @@ def receipt_rows(receipt: Receipt, book: CashBook) -> list[tuple[str, str]]:
     rows = [
         ("Receipt", str(receipt.number)),
         ("Community", book.site),
-        ("Date", f"{local_time(book.timezone, receipt.at):%Y-%m-%d %H:%M}"),
+        ("Date", moment_text(book.timezone, receipt.at)),
         ("Received from", receipt.member),
         ("Amount", money_text(receipt.amount, book)),
         ("By", receipt.method + (f", reference {receipt.ref}" if receipt.ref else "")),

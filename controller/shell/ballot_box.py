@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from controller.charter_check import findings
 from controller.charter_file import NotACharter, base, parse_document
 from controller.charter_schema import CharterFile
+from controller.civil import moment_text
 from controller.commands import CommandResult
 from controller.ledger.canonical import Json, NotCanonical
 from controller.ledger.entries import derived_id
@@ -38,7 +39,7 @@ from controller.voting import (
     names_of,
     opening,
 )
-from devices.clock import Instant, iso
+from devices.clock import Instant
 
 REQUESTS = ("vote-open", "vote-cast")
 _NOTHING: Mapping[str, Json] = {}
@@ -176,11 +177,12 @@ class BallotBox:
                 "old-version", f"version {rules.charter.version} is in force: give the new one a higher number"
             )
         starts, closes = Instant(int(str(document["valid_from"]))), Instant(now + electorate.expires_h * 3_600_000)
+        from_, closing = moment_text(file.timezone, starts), moment_text(file.timezone, closes)
         if starts < closes:
-            raise _Refused("too-early", f"valid_from {iso(starts)} is before the vote closes at {iso(closes)}: move it")
+            raise _Refused("too-early", f"valid_from {from_} is before the vote closes at {closing}: move it")
         zone = ZoneInfo(file.timezone)
         if _day(starts, zone) == _day(Instant(starts - 1), zone):
-            raise _Refused("within-a-day", f"valid_from {iso(starts)} is no midnight in {file.timezone}")
+            raise _Refused("within-a-day", f"valid_from {from_} is no midnight in {file.timezone}")
         twin = next((vote for vote in self.polls().votes if vote.digest == digest and vote.passed is not False), None)
         if twin is not None:
             raise _Refused("duplicate", f"vote {twin.number} is about this very charter")
@@ -212,7 +214,8 @@ class BallotBox:
         ballots = {**vote.ballots, str(body["voter"]): str(body["choice"])}
         yes = sum(choice == "yes" for choice in ballots.values())
         words = f"vote {vote.number}: {body['voter']} votes {body['choice']} on {vote.title}"
-        message = f"{words}; {yes} yes, {len(ballots) - yes} no, {vote.electorate.need} yes are needed"
+        counted = f"{yes} yes, {len(ballots) - yes} no, {vote.electorate.need} yes are needed"
+        message = f"{words}; {counted}; keep the ballot's id for the recount: {asked.id}"
         return Post(asked.id, asked.now, VOTE_CAST, (), body), message
 
 
@@ -220,7 +223,7 @@ def _opened(vote: Vote) -> str:
     who = vote.electorate
     return (
         f"vote {vote.number}: {vote.title}, hash {vote.digest[:16]}…; {who.need} of {len(who.of)} must agree"
-        f" before {iso(vote.closes)}"
+        f" before {moment_text(str(vote.document['timezone']), vote.closes)}"
     )
 
 

@@ -22,6 +22,7 @@ from controller.settlement.published import CHARTER, CHARTER_TABLE, Published
 from controller.settlement.runs import RUN_DAY, SETTLE_DAY, Rules, parse_day, parse_lines
 from controller.settlement.sharing import MemberDay, SlotTotals, member_day
 from controller.settlement.tariff import Calendar, LocalDay, first_day_name, period_name
+from controller.shell.log_keys import published_keys
 from controller.shell.member_data import ERASED
 from controller.store.ledger_file import LedgerFile
 from controller.store.ledger_rows import EntryRow
@@ -134,6 +135,16 @@ class LedgerReader:
         """Closes the file."""
         with self._lock:
             self._file.close()
+
+    def key(self) -> str:
+        """Returns the log's public key as it signs today (name+id+base64), '' in an empty log.
+
+        Raises:
+            NoteError: the log's own entries about its keys do not hold.
+        """
+        with self._lock:
+            keys = published_keys(self._file)
+        return keys[-1].verifier.text() if keys else ""
 
     def head(self) -> Head:
         """Returns the tree head and the newest signed one."""

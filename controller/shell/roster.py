@@ -137,7 +137,7 @@ def _registers(request: Request, member: Member | None) -> dict[str, Json]:
     missing = [point for point in points if point not in found]
     strange = [point for point in found if member is not None and point not in points]
     if missing or strange:
-        words = [f"read {', '.join(missing)}"] if missing else []
+        words = [f"read the display of {point} and give it too: --register {point}=IN/OUT" for point in missing]
         words += [f"{', '.join(strange)} is no meter of this member"] if strange else []
         raise _Refused("bad-register", "; ".join(words))
     return found

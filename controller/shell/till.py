@@ -14,6 +14,7 @@ from controller.money.cashbook import QUIET, CashBook, Receipt
 from controller.money.closing import ClosingRefused, period_end
 from controller.money.desk import Asked, Decision, Refused, Request, decide
 from controller.money.due import due
+from controller.money.told import told
 from controller.shell.ballot_box import BallotBox
 from controller.shell.journal import LogWriter
 from controller.shell.key_desk import KeyDesk
@@ -114,7 +115,7 @@ class Till:
             return CommandResult(asked.id, True, "duplicate", message)
         match outcome:
             case Rejection():
-                return CommandResult(asked.id, False, outcome.code.value, outcome.message)
+                return CommandResult(asked.id, False, outcome.code.value, told(outcome, self.book()))
             case Duplicate():
                 return CommandResult(asked.id, True, "duplicate", message)
             case _:

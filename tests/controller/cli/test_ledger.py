@@ -53,6 +53,9 @@ def test_show(data_dir):
     text = run("show", data_dir, "--limit", 3).output
     assert "member:home-01:owes" in text
     assert "run.bill" in text
+    key = json.loads(run("proof", data_dir, 0).output)["entry"]["body"]["key"]
+    assert text.startswith(f"log key {key}\n"), "what a witness is told"
+    assert json.loads(run("show", data_dir, "--json").output)["key"] == key
     found = json.loads(run("show", data_dir, "--account", "member:home-01:owes", "--json").output)
     assert [entry["kind"] for entry in found["entries"]] == ["bill"]
     assert {balance["account"] for balance in found["balances"]} == {"member:home-01:owes"}

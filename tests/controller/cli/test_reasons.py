@@ -65,7 +65,9 @@ def test_a_bill_names_clause_inputs_and_arithmetic(folder: Path, capsys: pytest.
     amount = int(str(row.sealed().entry.body["amount"]))
     file.close()
     found = json.loads(atoll(folder, capsys, "why", "bill", row.id, "--json"))
-    assert day.id in found["inputs"][0]
+    assert f"entry {day.seq}," in found["inputs"][0]
+    assert str(row.seq) in found["what"], "and the entry is found by its number"
+    assert json.loads(atoll(folder, capsys, "why", "bill", row.seq, "--json")) == found
     total = found["arithmetic"][-1]
     stated = [Fraction(line.rsplit(" EUR ", 1)[0].rsplit(" ", 1)[-1]) for line in found["arithmetic"][:-1]]
     assert round(sum(stated) * 100) == amount, "the lines add up to the bill"
@@ -75,11 +77,17 @@ def test_a_bill_names_clause_inputs_and_arithmetic(folder: Path, capsys: pytest.
 
 def test_an_entry_names_its_clause(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = LedgerFile.read(folder / "ledger.db")
-    ids = {row.kind: row.id for row in file.entries()}
+    rows = {row.kind: row for row in file.entries()}
+    ids = {kind: row.id for kind, row in rows.items()}
     file.close()
+    assert atoll(folder, capsys, "why", "entry", rows["bill"].seq) == atoll(folder, capsys, "why", "entry", ids["bill"])
+    assert "valid_from" not in atoll(folder, capsys, "why", "entry", ids["bill"])
+    day = atoll(folder, capsys, "why", "entry", ids["run.day"])
+    assert "start = 2026-06-05 00:00" in day, "instants are told in civil time"
+    assert f"charter = entry {rows['charter'].seq}" in day
     assert "[quorum] approvals" in atoll(folder, capsys, "why", "entry", ids["vote.result"])
     closing = atoll(folder, capsys, "why", "entry", ids["run.bill"])
-    assert "sum of money:EUR = 0" in closing
+    assert "sum of money:EUR = 0.00 EUR" in closing
     assert "there is no entry" in atoll(folder, capsys, "why", "entry", "x", code=ExitCode.FINDINGS)
     atoll(folder, capsys, "why", "entry", code=ExitCode.USAGE)
 
@@ -91,7 +99,11 @@ def test_a_refusal_names_what_was_wrong(folder: Path, capsys: pytest.CaptureFixt
     file.close()
     record = f"{conflict['usage_point']}/{conflict['epoch']}/{conflict['page']}"
     assert "first content" in atoll(folder, capsys, "why", "refusal", record)
-    assert "suspect" in atoll(folder, capsys, "why", "refusal", f"{held['day']}/home-02")
+    asked = atoll(folder, capsys, "why", "refusal", f"{held['day']}/home-02")
+    assert "suspect: its registers ran backwards" in asked
+    assert "atoll meter replace home-02" in asked
+    bill = atoll(folder, capsys, "why", "bill", f"home-02/{held['day']}")
+    assert f"{held['day']}: meter home-02 is held back, nothing of it is billed yet: suspect" in bill
     atoll(folder, capsys, "why", "refusal", "2026-06-05/home-02", code=ExitCode.FINDINGS)
     atoll(folder, capsys, "why", "refusal", "nothing", code=ExitCode.FINDINGS)
     atoll(folder, capsys, "why", "bill", "home-09/2026-06-04", code=ExitCode.FINDINGS)

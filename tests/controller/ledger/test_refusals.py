@@ -206,7 +206,7 @@ def test_linked_entries_are_written_whole_or_not_at_all(state):
     before = copy.deepcopy(state)
     outcome = apply_linked(state, chain)
     assert isinstance(outcome, Rejection)
-    assert (outcome.code, outcome.message[:24]) == (RejectionCode.LIFELINE, "3 of 3 linked entries: e")
+    assert (outcome.code, outcome.message[:27]) == (RejectionCode.LIFELINE, "3 of 3 linked entries: life")
     assert state == before
     made = apply_linked(state, chain[:2])
     assert isinstance(made, tuple)

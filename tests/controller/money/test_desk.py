@@ -405,6 +405,32 @@ def test_no_rule_about_money_has_a_step_below_the_lifeline(step):
         parse_rules(document)
 
 
+def test_what_the_book_refuses_is_told_in_numbers_coins_and_civil_time(desk):
+    desk.ask("pay", member="home-01", amount="40", method="cash")
+    desk.ask("income", amount="100", method="bank", purpose="grant", ref="7")
+    desk.ask("budget", budget="pump", amount="90", purpose="parts")
+    assert desk.ask("approve", proposal=1, as_="ana")[0] == "ok"
+    assert desk.ask("approve", proposal=1, as_="ana") == (
+        "already-approved", "ana has approved proposal 1 already; another person must be next"
+    )  # fmt: skip
+    code, words = desk.ask("approve", proposal=1, as_="home-01")
+    assert (code, words) == ("not-approver", "home-01 may not approve proposal 1; who may: ana, ben, cy")
+    assert desk.ask("approve", proposal=1, as_="cy")[0] == "ok"
+    desk.ask("spend", budget="pump", amount="30", to="smith", method="cash", purpose="weld")
+    code, words = desk.ask("cancel", receipt=1, reason="counted twice")
+    assert (code, words) == ("below-limit", "till:cash would hold -30.00 EUR, but never less than 0.00 EUR")
+    assert desk.ask("pay", member="home-01", amount="30", method="cash")[0] == "ok"
+    assert desk.ask("cancel", receipt=1, reason="counted twice")[0] == "ok"
+    code, words = desk.ask("cancel", receipt=1, reason="again")
+    assert (code, words[:26]) == ("already-reversed", "receipt 1 is taken back al")
+    code, words = desk.ask("close", period="2026-12", as_="ana")
+    assert (code, words[:39]) == ("not-over", "the period ends at 2027-01-01 00:00, wh")
+    for person in ("ana", "cy"):
+        assert desk.ask("close", period="2026-06-01", as_=person)[0] == "ok"
+    code, words = desk.ask("close", period="2026-05", as_="ana")
+    assert (code, words) == ("sealed-period", "everything before 2026-06-02 00:00 is closed already")
+
+
 def test_the_ladder_ends_above_the_lifeline():
     book = CashBook(rules=MONEY, members={"h": "household", "clinic": "clinic", "community": "community"})
     book.lifelines, book.lifeline_days = {"member:h:owes"}, [(Instant(0), 2_000, 150_000)]
@@ -569,12 +595,15 @@ def test_the_command_line_works_where_no_hub_runs(data_dir, tmp_path):
     assert year["closing"] == year["lines"][-1]["balance"]
     assert int(year["energy_used_uwh"]) > 0
     assert "<table>" in run(statement, "home-01", 2026, "--html", *here).output
+    assert "'-5' is not above zero" in run(pay, "home-01", "-5", "--method", "cash", *here).output
+    assert "'-45' is not above zero" in run(treasury, "budget", "pump", "-45", "--for", "parts", *here).output
+    assert "No such option" in run(pay, "home-01", "5", "--metod", "cash", *here).output
     assert run(treasury, "budget", "pump", 10, "--for", "parts", *here).exit_code == 0
     assert "not-approver" not in run(treasury, "approve", 1, "--as", "ana", *here).output
     shown = json.loads(run(treasury, "show", "--json", *here).output)
     assert shown["proposals"][0]["approved"] == ["ana"]
     assert run(treasury, "approve", 1, "--as", "dora", *here).exit_code != 0
-    assert run(treasury, "done", "home-01", "--note", "talked", *here).exit_code == 1, "it has credit"
+    assert run(treasury, "done", "home-01", "--note", "talked", *here).exit_code == 6, "it has credit"
     assert run(treasury, "done", "home-02", "--note", "talked", *here).exit_code == 0
     assert "(done by " in run(treasury, "arrears", "--at", "2026-12-31", *here).output
     assert verify(data_dir).ok
