@@ -15,6 +15,8 @@ from devices.simulated import HomeDay, Truth
 
 WH_PRICE_DIVISOR = 1_000 * 1_000_000
 """Wh x micro-units per kWh, divided by this, are major units."""
+ALARMS_NAMED = 4
+"""A terminal's line of alarms of one kind names so many of what they were about; the JSON object has all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,9 @@ class Report:
     deliveries: Mapping[str, int]
     votes: tuple[Mapping[str, object], ...]  # vote, charter, state, yes, no, need, valid_from, days_settled
     bills_minor: Mapping[str, int]
+    rounding_minor: int  # what rounding each bill once has left over
+    outside_minor: int  # what the bills owe the outside
+    treasury_minor: int  # what they leave to the treasury
     durability: str
     ledger_root: str
     trace_hash: str
@@ -238,9 +243,15 @@ def lines(site: Site, report: Report) -> list[str]:
     out += [] if report.storm is None else _storm_lines(site, report.storm)
     out += [f"  lifelines missed      {report.lifeline_missed} household-days"]
     out += [f"  alarms                {sum(report.alarms.values())}"]
-    out += [f"    {count:4d} x {name}" for name, count in sorted(report.alarms.items())]
+    out += _alarm_lines(report.alarms)
     out += ["", "  bills"]
     out += [f"    {name:<12}{money(amount):>16}" for name, amount in report.bills_minor.items()]
+    billed, total = sum(report.bills_minor.values()), report.outside_minor + report.treasury_minor
+    same = "=" if billed + report.rounding_minor == total else "IS NOT"
+    out += [
+        f"    {money(billed)} of bills + {money(report.rounding_minor)} of rounding {same} {money(total)},",
+        f"    of which {money(report.outside_minor)} to the outside and {money(report.treasury_minor)} to the treasury",
+    ]
     out += [
         "",
         f"  records               {report.records_sent} sent, {report.records_committed} committed,"
@@ -250,6 +261,24 @@ def lines(site: Site, report: Report) -> list[str]:
         f"  trace                 {report.trace_hash}",
     ]
     return out
+
+
+def _alarm_lines(alarms: Mapping[str, int]) -> list[str]:
+    """Returns a line for each kind of alarm (`mission`) with what it was about, the most frequent first."""
+    kinds: dict[str, dict[str, int]] = {}
+    for name, count in alarms.items():
+        kind, _, about = name.partition(".")
+        if about[-8:].isdecimal():  # a mission of one day
+            about = about.rpartition(".")[0]
+        own = kinds.setdefault(kind, {})
+        own[about] = own.get(about, 0) + count
+    found: list[str] = []
+    for kind, own in sorted(kinds.items()):
+        most = sorted(own.items(), key=lambda row: -row[1])
+        named = ", ".join(f"{about} {count}" if len(own) > 1 else about for about, count in most[:ALARMS_NAMED])
+        rest = f" and {len(own) - ALARMS_NAMED} more" if len(own) > ALARMS_NAMED else ""
+        found.append(f"    {sum(own.values()):4d} x {kind}{f': {named}' if named else ''}{rest}")
+    return found
 
 
 def _storm_lines(site: Site, storm: StormSeen) -> list[str]:

@@ -36,7 +36,7 @@ from devices.gateway_events import (
     StoreSequence,
 )
 from devices.model import BusFault, Message
-from devices.simulated import Fleet
+from devices.simulated import Fleet, HappeningKind
 from devices.sparkplug_codec import NAMESPACE
 from optimizer.answer import Answer, Cause, Failed
 
@@ -53,7 +53,7 @@ DRAIN_MS = 10 * MINUTE_MS
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """A named event at a time. Names in `NETWORK` concern the heap itself, all others go to the fleet."""
+    """A named event at a time. Names in `HAPPENINGS` concern the heap itself, others go to the fleet."""
 
     at: Instant
     name: str
@@ -66,15 +66,17 @@ VOTE_OPEN, VOTE_CAST = "vote-open", "vote-cast"
 """What members do themselves."""
 METER_REPLACED = "meter-replaced"
 """`meter-swap` by a technician, who reads both displays and says so."""
-NETWORK = (
-    "storm-declared",
-    "link-lost",
-    "link-back",
-    "message-loss",
-    "message-duplicates",
-    "planner-down",
-    "planner-back",
-)
+HAPPENINGS: Mapping[str, HappeningKind] = {
+    METER_REPLACED: HappeningKind("a technician exchanges a meter and states the registers of both", ("device",)),
+    "storm-declared": HappeningKind("the operator declares a storm, in so many hours for so many", ("in_h", "hours")),
+    "link-lost": HappeningKind("no gateway reaches the hub; records wait in their outboxes"),
+    "link-back": HappeningKind("the gateways reach the hub again; what waited comes late"),
+    "message-loss": HappeningKind("a share of all messages is lost, rate 0 to 1 (0 ends it)", ("rate",)),
+    "message-duplicates": HappeningKind("a share of all messages comes twice, rate 0 to 1 (0 ends it)", ("rate",)),
+    "planner-down": HappeningKind("the planner gives no answer"),
+    "planner-back": HappeningKind("the planner answers again"),
+}
+"""What concerns the heap itself; the fleet has a table of its own."""
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ devices, profiles, seed and calls in the same order give the same answers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,6 +40,24 @@ class Truth:
     unserved_wh: int
     unserved_ml: int
     home_days: tuple[HomeDay, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HappeningKind:
+    """What a named happening does, which arguments it needs and which it may have besides."""
+
+    words: str
+    needs: tuple[str, ...] = ()
+    may: tuple[str, ...] = ()
+
+    def problem(self, name: str, arguments: Collection[str]) -> str:
+        """Returns what is wrong with the names of its arguments, or ''."""
+        if set(self.needs) <= set(arguments) <= {*self.needs, *self.may}:
+            return ""
+        also = f" and, if you like, {', '.join(self.may)}" if self.may else ""
+        return (
+            f"{name} takes {', '.join(self.needs) or 'nothing'}{also}; got {', '.join(sorted(arguments)) or 'nothing'}"
+        )
 
 
 class Fleet(Protocol):
@@ -102,6 +120,11 @@ class Fleet(Protocol):
 
 class FleetFactory(Protocol):
     """The object behind the entry point `atoll.fleet`."""
+
+    @property
+    def happenings(self) -> Mapping[str, HappeningKind]:
+        """Returns what may befall its fleets, by name."""
+        ...
 
     def build(self, devices: Sequence[DeviceSpec], start: Instant, seed: int, profiles: str | None) -> Fleet:
         """Returns a fleet at `start`; `profiles` is the path of a user's CSV or None for the built-in year.

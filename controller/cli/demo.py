@@ -13,13 +13,12 @@ import click
 
 from controller.cli.errors import ExitCode, Refusal
 from controller.cli.remote import data_dir_of
-from controller.cli.sites import load_site
+from controller.cli.sites import VILLAGE, load_site
 
 if TYPE_CHECKING:
     from controller.shell.demo import Demo, DemoOptions
     from controller.site import Site
 
-VILLAGE = Path(__file__).parents[2] / "examples" / "village" / "site.toml"
 LINE_EVERY_S = 10.0
 
 

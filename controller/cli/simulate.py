@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack, cast
 import click
 
 from controller.cli.errors import ExitCode, Refusal
-from controller.cli.sites import load_site
+from controller.cli.sites import VILLAGE, load_site
 
 if TYPE_CHECKING:
     from controller.report import Report
@@ -45,8 +45,21 @@ class How(TypedDict):
     as_json: bool
 
 
+def _list_happenings(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if not asked:
+        return
+    from controller.shell.happenings import kinds, kinds_text
+    from controller.shell.simulation import NoFleet, fleet_factory
+
+    try:
+        click.echo("\n".join(kinds_text(kinds(fleet_factory()))))
+    except NoFleet as error:
+        raise Refusal(str(error), ExitCode.CONFIG) from error
+    ctx.exit()
+
+
 @click.command()
-@click.argument("site", type=click.Path(path_type=Path))
+@click.argument("site", type=click.Path(path_type=Path), default=VILLAGE)
 @click.option("--days", type=click.FloatRange(0, 3660, min_open=True), default=1.0, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--cycle", type=click.IntRange(1, 900), default=60, show_default=True, help="Control cycle [s].")
@@ -66,8 +79,15 @@ class How(TypedDict):
     "happenings",
     multiple=True,
     metavar="'TIME NAME KEY=VALUE'",
-    help="meter-replaced device=home-03, link-lost, link-back, tariff-change local_price=155000,"
-    " vote charter=FILE against=home-03, ...; may be repeated.",
+    help="What happens when, such as '2026-06-03T10:20 meter-replaced device=home-03'; may be repeated.",
+)
+@click.option(
+    "--list-happenings",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list_happenings,
+    help="Print every NAME with its keys, and exit.",
 )
 @click.option(
     "--storm",
@@ -89,7 +109,7 @@ class How(TypedDict):
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def simulate(site: Path, **how: Unpack[How]) -> None:
-    """Live through DAYS of SITE on virtual time and report.
+    """Live through DAYS of SITE (default: the example village) on virtual time and report.
 
     Exit 0 only if no record was lost, the books balance and the ledger verifies.
     """
@@ -116,8 +136,8 @@ def _options(place: Site, how: How) -> tuple[SimulationOptions, Instant]:
     Raises:
         Refusal: a time, a happening or a storm that cannot be, or a folder with a ledger in it.
     """
-    from controller.shell.happenings import BadHappening, parse_happening, parse_local
-    from controller.shell.simulation import SimulationOptions, start_of
+    from controller.shell.happenings import BadHappening, kinds, misplaced, parse_happening, parse_local
+    from controller.shell.simulation import NoFleet, SimulationOptions, fleet_factory, start_of
     from controller.shell.storm_trial import parse_storm
 
     folder, storm = how["data_dir"], how["storm"]
@@ -132,8 +152,14 @@ def _options(place: Site, how: How) -> tuple[SimulationOptions, Instant]:
         until = _end(begin, how["days"])
         happened = tuple(parse_happening(text, place.timezone) for text in how["happenings"])
         trial = storm and parse_storm(*storm, place.timezone, warned=not how["no_warning"], start=begin, until=until)
+        wrong = misplaced(happened, kinds(fleet_factory()), place, begin, until) if happened else []
     except BadHappening as error:
         raise Refusal(str(error), ExitCode.USAGE) from error
+    except NoFleet as error:
+        raise Refusal(str(error), ExitCode.CONFIG) from error
+    if wrong:
+        hint = "atoll simulate --list-happenings names them all with their keys"
+        raise Refusal("\n".join(wrong), ExitCode.USAGE, hint=hint)
     options = SimulationOptions(
         seed=how["seed"],
         cycle_ms=how["cycle"] * 1000,

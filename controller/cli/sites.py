@@ -11,6 +11,9 @@ from controller.cli.errors import ExitCode, Refusal
 if TYPE_CHECKING:
     from controller.site import Site
 
+VILLAGE = Path(__file__).parents[2] / "examples" / "village" / "site.toml"
+"""The example that `demo` and `simulate` live in where no site file is named."""
+
 
 def load_site(path: Path) -> Site:
     """Returns the site of a file.

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
+from controller.civil import moment_text
 from controller.settlement.charter import Charter
-from controller.simulate import Happening
+from controller.simulate import HAPPENINGS, Happening
+from controller.site import Site
 from devices.clock import Instant
+from devices.simulated import FleetFactory, HappeningKind
 
-TARIFF = "tariff-change"
+TARIFF, VOTE = "tariff-change", "vote"
 PRICES = ("export_price", "local_price", "lifeline_price", "lifeline_water_price", "water_price")
+
+
+OF_THE_BOOKS: Mapping[str, HappeningKind] = {
+    TARIFF: HappeningKind("other prices [micro-units] from the next midnight on", may=(*PRICES, "BAND")),
+    VOTE: HappeningKind(
+        "every household votes on a charter file (against, absent: member,member)",
+        ("charter",),
+        ("against", "absent", "hours"),
+    ),
+}
+"""What concerns tariffs and votes; their arguments are judged where they are carried out."""
 
 
 class BadHappening(ValueError):
@@ -35,6 +50,41 @@ def parse_happening(text: str, zone: str) -> Happening:
             raise BadHappening(f"{word!r} in {text!r} is not key=value")
         arguments[key] = _value(value)
     return Happening(parse_local(words[0], zone), words[1], arguments)
+
+
+def kinds(fleet: FleetFactory) -> dict[str, HappeningKind]:
+    """Returns every happening that a simulation knows."""
+    return {**OF_THE_BOOKS, **HAPPENINGS, **fleet.happenings}
+
+
+def kinds_text(known: Mapping[str, HappeningKind]) -> list[str]:
+    """Returns a line for each kind: how it is written, and what it does."""
+    rows: list[tuple[str, str]] = []
+    for name, kind in known.items():
+        words = [name, *(f"{key}=..." for key in kind.needs), *(f"[{key}=...]" for key in kind.may)]
+        rows.append((" ".join(words), kind.words))
+    return [f"{how:<44} {words}" if len(how) <= 44 else f"{how}\n{'':<44} {words}" for how, words in rows]
+
+
+def misplaced(
+    happenings: Sequence[Happening], known: Mapping[str, HappeningKind], site: Site, begin: Instant, until: Instant
+) -> list[str]:
+    """Returns what is wrong with happenings: name, arguments, a device that is not there, a time not simulated."""
+    devices = [str(device.id) for device in site.devices]
+    problems: list[str] = []
+    for one in happenings:
+        kind = known.get(one.name)
+        if kind is None:
+            near = difflib.get_close_matches(one.name, known, 1)
+            problems.append(f"there is no happening {one.name!r}" + (f"; did you mean {near[0]}?" if near else ""))
+        elif one.name not in OF_THE_BOOKS and (problem := kind.problem(one.name, one.arguments)):
+            problems.append(problem)
+        elif (device := one.arguments.get("device")) is not None and device not in devices:
+            problems.append(f"{one.name}: there is no device {device!r}: there are {', '.join(devices)}")
+        if not begin <= one.at < until:
+            at, first, last = (moment_text(site.timezone, moment) for moment in (one.at, begin, until))
+            problems.append(f"{one.name} at {at} is not simulated: from {first} to before {last}")
+    return problems
 
 
 def parse_local(text: str, zone: str) -> Instant:

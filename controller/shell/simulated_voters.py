@@ -22,15 +22,14 @@ from controller.ledger.identity import SigningKey, sign_document
 from controller.money.desk import Asked
 from controller.settlement.charter import Member
 from controller.shell.books import Books
-from controller.shell.happenings import BadHappening
+from controller.shell.happenings import OF_THE_BOOKS, VOTE, BadHappening
 from controller.simulate import VOTE_CAST, VOTE_OPEN, Happening
 from controller.voting import Electorate
 from devices.clock import MINUTE_MS, Instant
 
-VOTE = "vote"
 HOURS = 24.0
 BALLOT_EVERY_MS = 20 * MINUTE_MS
-_KEYS = ("charter", "against", "absent", "hours")
+_KEYS = (*OF_THE_BOOKS[VOTE].needs, *OF_THE_BOOKS[VOTE].may)
 
 
 def electorate(members: Sequence[Member], happenings: Iterable[Happening]) -> Electorate:

@@ -13,7 +13,7 @@ from typing import cast
 from controller import hub as core
 from controller.beliefs import SERIES
 from controller.report import Report, StormSeen, day_row, energy_truth, lifelines_missed, outside_payment, score_rows
-from controller.settlement.accounts import money, owes_account
+from controller.settlement.accounts import OUTSIDE, ROUNDING, TREASURY, money, owes_account
 from controller.shell.bookkeeper import Bookkeeper
 from controller.shell.books import Books, BooksRules
 from controller.shell.data_dir import LEDGER
@@ -263,6 +263,9 @@ def report_of(simulation: Simulation, days: float, speed: float) -> Report:
         missions=tally.missions,
         deliveries=tally.deliveries,
         votes=tuple(_vote_rows(books)),
+        rounding_minor=owed.get(ROUNDING, 0),
+        outside_minor=-owed.get(OUTSIDE, 0),
+        treasury_minor=-owed.get(TREASURY, 0),
         bills_minor={member.id: owed.get(owes_account(member.id), 0) for member in site.members},
         durability="OFF (kept nowhere)" if options.data_dir is None else options.durability,
         ledger_root=books.root(),

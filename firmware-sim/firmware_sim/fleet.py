@@ -12,7 +12,7 @@ from devices.mqtt_profile import is_plain
 from devices.simulated import Fleet, Truth
 from firmware_sim.build import build_village
 from firmware_sim.bus import make_device, make_plain
-from firmware_sim.happenings import displayed, happen
+from firmware_sim.happenings import HAPPENINGS, displayed, happen
 from firmware_sim.images import Device
 from firmware_sim.plain import PlainDevice
 from firmware_sim.points import truth
@@ -150,6 +150,8 @@ class VillageFleet:
 
 class Factory:
     """The object behind the entry point `atoll.fleet`."""
+
+    happenings = HAPPENINGS
 
     def __init__(self) -> None:
         self._built_in: Profiles | None = None

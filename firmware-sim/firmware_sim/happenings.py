@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from devices.simulated import HappeningKind
 from firmware_sim.fridge import Fridge
 from firmware_sim.images import Device
 from firmware_sim.plain import PlainDevice
@@ -12,31 +13,36 @@ from firmware_sim.vehicles import Vehicle
 from firmware_sim.village import Meter, Plant, Village
 from firmware_sim.water import MINUTES_PER_SLOT
 
+DEVICE = ("device",)
 WMS_PER_WH = 3_600_000
 BUS_FAULTS: Mapping[str, str] = {
-    "device-silent": "silent",  # no answer (an absent unit)
+    "device-silent": "silent",
     "modbus-exception": "exception",
-    "register-garbage": "garbage",  # 0x8000 in every register
-    "register-stuck": "stuck",  # answers, but with old values
+    "register-garbage": "garbage",
+    "register-stuck": "stuck",
 }
-DEVICE_HAPPENINGS: Mapping[str, str] = {
-    "meter-swap": "a home's meter is replaced: its registers begin at 0",
-    "meter-stuck": "a home's meter stops counting; that energy is never metered",
-    "pv-dead": "a plant makes nothing",
-    "fridge-dead": "a fridge's compressor does nothing",
-    "device-back": "ends every fault of a device",
+DEVICE_HAPPENINGS: Mapping[str, HappeningKind] = {
+    "device-silent": HappeningKind("a device or vehicle does not answer", DEVICE),
+    "modbus-exception": HappeningKind("a device answers with an exception", DEVICE),
+    "register-garbage": HappeningKind("a device has 0x8000 in every register", DEVICE),
+    "register-stuck": HappeningKind("a device answers with old values", DEVICE),
+    "meter-swap": HappeningKind("a home's meter is exchanged and nobody says so: its registers begin at 0", DEVICE),
+    "meter-stuck": HappeningKind("a home's meter stops counting; that energy is never metered", DEVICE),
+    "pv-dead": HappeningKind("a plant makes nothing", DEVICE),
+    "fridge-dead": HappeningKind("a fridge's compressor does nothing", DEVICE),
+    "device-back": HappeningKind("ends every fault of a device", DEVICE),
 }
-SITE_HAPPENINGS: Mapping[str, str] = {
-    "grid-lost": "the outside grid is gone",
-    "grid-back": "the outside grid is there",
-    "genset-no-start": "the genset cranks but does not run",
-    "genset-mended": "the genset starts again",
-    "well-dry": "the pumps of all wells, or that of `device`, turn and no water comes",
-    "well-wet": "the wells, or that of `device`, have water",
-    "tank-leak": "the tank loses `lpm` litres a minute (0 ends it)",
+SITE_HAPPENINGS: Mapping[str, HappeningKind] = {
+    "grid-lost": HappeningKind("the outside grid is gone"),
+    "grid-back": HappeningKind("the outside grid is there"),
+    "genset-no-start": HappeningKind("the genset cranks but does not run"),
+    "genset-mended": HappeningKind("the genset starts again"),
+    "well-dry": HappeningKind("the pumps of all wells, or that of device, turn and no water comes", may=DEVICE),
+    "well-wet": HappeningKind("the wells, or that of device, have water", may=DEVICE),
+    "tank-leak": HappeningKind("the tank loses lpm litres a minute (0 ends it)", ("lpm",)),
 }
 WELL_HAPPENINGS = ("well-dry", "well-wet")
-NAMES = tuple(sorted((*BUS_FAULTS, *DEVICE_HAPPENINGS, *SITE_HAPPENINGS)))
+HAPPENINGS: Mapping[str, HappeningKind] = {**DEVICE_HAPPENINGS, **SITE_HAPPENINGS}
 
 
 class UnknownHappening(ValueError):
@@ -55,13 +61,10 @@ def happen(
     Raises:
         UnknownHappening: unknown name, device or argument; the message lists what there is.
     """
-    if name not in NAMES:
-        raise UnknownHappening(f"no happening {name!r}: there are {', '.join(NAMES)}")
-    wanted = {"lpm"} if name == "tank-leak" else {"device"} if name not in SITE_HAPPENINGS else set[str]()
-    may = {"device"} if name in WELL_HAPPENINGS else set[str]()
-    if not wanted <= set(arguments) <= wanted | may:
-        also = f" and, if you like, {sorted(may)}" if may else ""
-        raise UnknownHappening(f"{name} takes {sorted(wanted)}{also}, got {sorted(arguments)}")
+    if name not in HAPPENINGS:
+        raise UnknownHappening(f"no happening {name!r}: there are {', '.join(sorted(HAPPENINGS))}")
+    if problem := HAPPENINGS[name].problem(name, arguments):
+        raise UnknownHappening(problem)
     if name in SITE_HAPPENINGS:
         _site(village, name, arguments)
     else:

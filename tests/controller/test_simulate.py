@@ -8,13 +8,16 @@ import subprocess
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from controller.alarms import AlarmState
+from controller.cli.simulate import simulate
 from controller.cli.sites import load_site
-from controller.report import Report
+from controller.report import Report, lines
 from controller.shell.offline_till import ask_offline
 from controller.shell.simulation import Simulation, SimulationOptions, report_of, start_of
 from controller.simulate import Happening
@@ -72,6 +75,43 @@ def test_a_day_with_plans_is_sound() -> None:
     assert report.missions["done"] == 2
     assert report.deliveries == {"sent": 6, "running": 6, "done": 6}
     assert report.alarms == {}
+    billed = sum(report.bills_minor.values())
+    assert billed + report.rounding_minor == report.outside_minor + report.treasury_minor != 0
+    assert f"{billed / 100:,.2f} EUR of bills + " in "\n".join(lines(load_site(SITE), report))
+
+
+def test_a_report_has_one_line_for_each_kind_of_alarm() -> None:
+    report = lived(SimulationOptions(seed=1, plan=False), 0.01)
+    days = {f"mission.waste-{side}.202606{day:02d}": 1 for side in ("east", "west") for day in range(1, 31)}
+    held = {f"quarantine.home-{home:02d}": home for home in range(1, 8)}
+    text = lines(load_site(SITE), replace(report, alarms={**days, **held, "planner": 2}))
+    assert "      60 x mission: waste-east 30, waste-west 30" in text
+    assert "      28 x quarantine: home-07 7, home-06 6, home-05 5, home-04 4 and 3 more" in text
+    assert "       2 x planner" in text
+
+
+def test_a_happening_that_cannot_be_is_refused_before_anything_is_lived() -> None:
+    for words, said in (
+        ("2029-01-01 link-lost", "link-lost at 2029-01-01 00:00 is not simulated: from 2026-06-01 00:00"),
+        ("2026-06-01T10:00 link-los", "did you mean link-lost?"),
+        ("2026-06-01T10:00 meter-swap", "meter-swap takes device; got nothing"),
+        ("2026-06-01T10:00 meter-replaced device=home-99", "there is no device 'home-99'"),
+    ):
+        done = CliRunner().invoke(simulate, [str(SITE), "--days", "60", "--happening", words])
+        assert (done.exit_code, said in done.output) == (2, True), done.output
+
+
+def test_every_happening_is_listed_with_its_arguments() -> None:
+    listed = CliRunner().invoke(simulate, ["--list-happenings"]).output
+    for line in ("meter-replaced device=...", "message-loss rate=...", "tank-leak lpm=...", "vote charter=..."):
+        assert line in listed
+    assert "link-back" in listed
+
+
+def test_without_a_site_the_example_village_is_lived_in() -> None:
+    done = CliRunner().invoke(simulate, ["--days", "0.01", "--no-plan"])
+    assert done.exit_code == 0, done.output
+    assert "0.00 EUR of bills + 0.00 EUR of rounding = 0.00 EUR" in done.output
 
 
 def test_equal_seeds_give_equal_traces_whatever_the_hash_seed() -> None:
