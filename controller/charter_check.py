@@ -21,7 +21,7 @@ from controller.settlement.keys import KeyBroken, Recomputable, Slot
 from controller.settlement.prices import BillSharing, Premium, PriceBroken, Shapley, SlotPrices
 from controller.settlement.storage import is_divided
 from controller.settlement.tariff import TariffTable, compile_year, local_year
-from controller.site_problems import LineIndex, Path, SchemaFinding, where
+from controller.site_problems import LineIndex, Path, SchemaFinding, syntax_problem, where
 from controller.site_types import DAYS, minutes
 from controller.voting import voter_key
 from devices.clock import parse_iso
@@ -55,6 +55,8 @@ class Clause:
         return f"{self.kind} {file}:{self.line} {where(self.path)}: {self.message}{shown}\n    fix: {self.fix}"
 
 
+OF_A_SITE = frozenset(("site", "device", "gateway", "member"))
+"""Tables that a site file has, and no charter file."""
 _READ_BY = {
     "weights": ("static",),
     "default_weight": ("static", "hourly", "own-key"),
@@ -87,7 +89,13 @@ def check(text: str) -> tuple[CharterFile | None, list[Clause]]:
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        return None, [Clause(Kind.SYNTAX, (), f"not TOML: {error}", "mend it, then check again")]
+        problem = syntax_problem(error, "", text)
+        message = problem.message.partition(" (at line")[0]  # the line stands before it
+        return None, [Clause(Kind.SYNTAX, (), message, problem.fix, line=problem.line)]
+    if OF_A_SITE & content.keys():
+        message = "this is a site file, not a charter file: the rules in its [charter] are written otherwise"
+        fix = "atoll check FILE judges it; docs/charter.md shows a charter file"
+        return None, [Clause(Kind.SYNTAX, (), message, fix)]
     lines = LineIndex(text)
     try:
         file = CharterFile.model_validate(content)
@@ -132,7 +140,10 @@ def _schema(finding: SchemaFinding) -> Clause:
         case "missing":
             return Clause(Kind.GAP, finding.path, "this clause is missing", f"add {finding.path[-1]} = ...")
         case _:
-            return Clause(Kind.SYNTAX, finding.path, finding.message, f"seen: {finding.seen!r:.60}")
+            message, fix = finding.words()
+            if isinstance(finding.seen, float) and any(word in str(finding.path[-1]) for word in ("price", "per_")):
+                fix = f"prices are whole micro-units, a millionth of the currency: {round(finding.seen * 1e6)}"
+            return Clause(Kind.SYNTAX, finding.path, message, fix)
 
 
 def _moments(file: CharterFile) -> Iterator[Clause]:

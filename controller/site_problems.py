@@ -57,6 +57,17 @@ class Problem:
         return f"error[{self.code}] {self.file}:{self.line} {self.where}: {self.message}{seen}\n    fix: {self.fix}"
 
 
+_TYPES = {
+    "int_type": "whole number", "int_from_float": "whole number", "int_parsing": "whole number",
+    "float_type": "number", "float_parsing": "number", "string_type": "text in quotes", "bool_type": "true or false",
+    "list_type": "list", "dict_type": "table", "model_type": "table", "model_attributes_type": "table",
+}  # fmt: skip
+_LIMITS = {
+    "ge": "at least", "gt": "more than", "le": "at most", "lt": "less than", "pattern": "what fits",
+    "min_length": "at least as many as", "max_length": "at most as many as",
+}  # fmt: skip
+
+
 class SiteProblems(ValueError):
     """A site file that cannot be used."""
 
@@ -131,8 +142,9 @@ class LineIndex:
     def find(self, path: Path) -> int:
         """Returns the 1-based line of `path`, or of its nearest parent; 1 when there is none."""
         for length in range(len(path), 0, -1):
-            if path[:length] in self._lines:
-                return self._lines[path[:length]]
+            for known in (path[:length], (*path[:length], 0)):  # a list of tables as a whole: its first
+                if known in self._lines:
+                    return self._lines[known]
         return 1
 
 
@@ -154,6 +166,19 @@ class SchemaFinding:
             del path[2]
         context = cast("Mapping[str, object]", error.get("ctx", {}))
         return cls(str(error["type"]), tuple(path), str(error["msg"]), error.get("input"), context)
+
+    def words(self) -> tuple[str, str]:
+        """Returns what is wrong with a value, and what to write instead."""
+        seen = f"{self.seen!r:.60}"
+        if self.kind in _TYPES:
+            return f"{seen} is no {_TYPES[self.kind]}", f"write a {_TYPES[self.kind]}"
+        if self.kind == "literal_error":
+            allowed = str(self.context["expected"])
+            return f"{seen} is not known here", f"write {allowed}"
+        limits = [f"{_LIMITS[key]} {value}" for key, value in self.context.items() if key in _LIMITS]
+        if limits:
+            return f"{seen} is out of range", f"write {' and '.join(limits)}"
+        return f"{seen}: {self.message}", "see docs/charter.md for what may stand here"
 
 
 class Document:

@@ -29,10 +29,15 @@ def charter() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def check(file: Path, as_json: bool) -> None:
-    """List contradictions, gaps and clauses that nothing reaches; exit 0 sound, 3 not."""
+    """List contradictions, gaps and clauses that nothing reaches; exit 0 sound, 3 not.
+
+    A charter for the policy lab only (lab-only: no household can recompute it) is sound, but cannot be voted on.
+    """
+    from controller.charter_check import Kind
     from controller.charter_check import check as check_text
 
     found, clauses = check_text(_text(file))
+    for_lab = bool(clauses) and all(clause.kind is Kind.LAB_ONLY for clause in clauses)
     if as_json:
         rows = [
             {
@@ -46,13 +51,16 @@ def check(file: Path, as_json: bool) -> None:
             for c in clauses
         ]
         proposal = "" if found is None or clauses else _proposal(found)
-        click.echo(json.dumps({"schema": 1, "ok": not clauses, "proposal": proposal, "findings": rows}, indent=2))
+        found_all = {"ok": not clauses, "lab_only": for_lab, "proposal": proposal, "findings": rows}
+        click.echo(json.dumps({"schema": 1, **found_all}, indent=2))
     else:
         for clause in clauses:
             click.echo(clause.text(str(file)))
         if found is not None and not clauses:
             click.echo(f"{file} is sound; its proposal hash is {_proposal(found)}")
-    if clauses:
+        if for_lab:
+            click.echo(f"{file} is sound for the policy lab (atoll charter compare); it cannot be put into force")
+    if clauses and not for_lab:
         raise SystemExit(int(ExitCode.CONFIG))
 
 
@@ -120,9 +128,10 @@ def trial(file: Path, days: int, data_dir: Path | None, as_json: bool) -> None:
     for name, amount in found.before.items():
         before, after = (minor_text(one, found.charter) for one in (amount, found.after.get(name, 0)))
         click.echo(f"{name:<16} {before:>16} {after:>16} {money[name]:>16}")
-    gains = " and ".join(minor_text(gain, found.charter) for gain in found.treasury)
+    before, after = (minor_text(gain, found.charter) for gain in found.treasury)
     click.echo(f"{len(found.days)} days ({found.days[0]} to {found.days[-1]}), {found.slots} slots each settled twice")
-    click.echo(f"the treasury gains {gains}; {document['winners']} pay less, {document['losers']} pay more")
+    click.echo(f"the treasury gains {before} under what held, {after} under {file}")
+    click.echo(f"{document['winners']} pay less, {document['losers']} pay more")
 
 
 def _lines(found: Comparison, file: CharterFile, held: int) -> list[str]:
@@ -140,7 +149,7 @@ def _lines(found: Comparison, file: CharterFile, held: int) -> list[str]:
         *(f"{name:<16} {money(a):>16} {money(b):>16} {money(change):>16}" for name, a, b, change in rows),
         f"A = {found.names[0]}, B = {found.names[1]}",
         f"{winners} pay less, {losers} pay more; worst off: {found.worst()}",
-        f"treasury: {money(found.before.treasury)} under A, {money(found.after.treasury)} under B",
+        f"the treasury gains {money(found.before.treasury)} under A, {money(found.after.treasury)} under B",
         f"data {found.digest[:16]}…, code {_code_version()[:16]}… (--json has Gini, balance and the whole hashes)",
         *([f"{held} meter-days were held back and count for nothing (--json names them)"] if held else []),
     ]

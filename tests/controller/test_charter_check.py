@@ -102,3 +102,30 @@ def test_text_that_is_no_toml_is_a_finding() -> None:
     file, found = check("schema = [")
     assert file is None
     assert [clause.kind for clause in found] == [Kind.SYNTAX]
+    wrong = TODAY.replace("export_price = 50000", "export_price : 50000")
+    (clause,) = check(wrong)[1]
+    assert wrong.splitlines()[clause.line - 1] == "export_price : 50000"
+    assert clause.fix == "write: export_price = 50000"
+
+
+def test_a_value_of_another_kind_is_told_in_words_with_what_to_write() -> None:
+    for old, new, message, fix in (
+        ("export_price = 50000", "export_price = 0.05", "0.05 is no whole number", "currency: 50000"),
+        ("export_price = 50000", 'export_price = "5"', "'5' is no whole number", "write a whole number"),
+        ('bill_period = "day"', 'bill_period = "year"', "'year' is not known here", "'day', 'week' or 'month'"),
+        ("late_window_h = 6", "late_window_h = 0", "0 is out of range", "write at least 1"),
+    ):
+        assert old in TODAY
+        (clause,) = check(TODAY.replace(old, new, 1))[1]
+        assert clause.message == message
+        assert fix in clause.fix
+
+
+def test_a_list_of_tables_that_nothing_reads_has_its_line_and_a_site_file_is_no_charter() -> None:
+    text = f"{TODAY}\n[[foo]]\na = 1\n[[foo]]\na = 2\n"
+    (clause,) = check(text)[1]
+    assert text.splitlines()[clause.line - 1] == "[[foo]]"
+    _, found = check((Path(__file__).parents[2] / "examples" / "village" / "site.toml").read_text())
+    assert [clause.message for clause in found] == [
+        "this is a site file, not a charter file: the rules in its [charter] are written otherwise"
+    ]

@@ -47,6 +47,15 @@ def test_a_sound_charter_has_a_proposal_hash(tmp_path: Path) -> None:
     assert run("compare", bad, TODAY, "--data", tmp_path).exit_code == 3
 
 
+def test_a_charter_for_the_lab_is_sound_and_says_what_it_is_not_for(tmp_path: Path) -> None:
+    lab = tmp_path / "lab.toml"
+    flat = 'rule = "flat"\nlocal_price = 140000'
+    lab.write_text(TODAY.read_text().replace(flat, 'rule = "shapley"\nsamples = 2\nseed = 1'))
+    result = run("check", lab)
+    assert (result.exit_code, "sound for the policy lab" in result.output) == (0, True), result.output
+    assert not json.loads(run("check", lab, "--json").output)["ok"], "it cannot be put into force"
+
+
 def test_a_csv_is_compared_alike_every_time(table: Path) -> None:
     first = run("compare", TODAY, NEXT, "--data", table, "--json").output
     assert run("compare", TODAY, NEXT, "--data", table, "--json").output == first
