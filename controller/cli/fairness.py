@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def fairness(quarter: str, data_dir: Path | None, as_json: bool) -> None:
     """Print who got what per quarter, by tier (lifeline, community, outside) and tariff group.
 
-    It names nobody, and shows no amounts of fewer than three households.
+    It names no household, and shows no amounts of fewer than three households. The community's own bodies (clinic,
+    community) are always shown: what they use is everybody's.
     """
     from controller.cli.remote import ledger_file
     from controller.shell.fairness_report import quarters
@@ -56,7 +57,7 @@ def _lines(found: dict[str, Json]) -> list[str]:
         f"{found['quarter']}: {found['days']} days{erased}",
         f"  Gini of the community's share in what members used: {found['gini_of_community_share']}",
     ]
-    groups = found["groups"]
+    groups, currency = found["groups"], str(found["currency"])
     for row in groups if isinstance(groups, list) else ():
         assert isinstance(row, dict), "a report has groups"
         if "withheld" in row:
@@ -65,11 +66,12 @@ def _lines(found: dict[str, Json]) -> list[str]:
         spread = [row[f"community_permille_{name}"] for name in ("lowest", "median", "highest")]
         low, middle, high = (f"{int(str(part)) / 10:g} %" for part in spread)
         price = f"{int(str(row['price_per_kwh_micro'])) / 1e6:.4f}"
-        lines.append(f"  {row['group']} ({row['members']}): a kWh cost {price} on average")
+        lines.append(f"  {row['group']} ({row['members']}): a kWh cost {price} {currency} on average")
         lines.append(f"    from the community: lowest {low}, median {middle}, highest {high} of what a member used")
         tiers = row["tiers"]
         for tier in tiers if isinstance(tiers, list) else ():
             assert isinstance(tier, dict), "a group has tiers"
             line = Line(str(tier["tier"]), int(str(tier["quantity"])), str(tier["unit"]), int(str(tier["price"])))
-            lines.append(f"    {line.text:<34} {line.quantity_text() or line.amount_text():>20}")
+            quantity = line.quantity_text() or f"{line.amount_text()} {currency}"
+            lines.append(f"    {line.text:<34} {quantity:>20}  {line.price_text(currency)}".rstrip())
     return lines

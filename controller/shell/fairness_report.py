@@ -53,6 +53,10 @@ def quarters(path: Path) -> list[dict[str, Json]]:
                 found = parse_day(body)
                 own.add(found, parse_lines(body) if rules.charter.clauses else day_lines(rules.charter, found))
         shown = [name for name in sorted(sums) if name in members]
-        return [{**report(name, members[name], sums[name]), "erased_days": closed.get(name, 0)} for name in shown]
+        currency = next((rules.charter.currency for rules in published.rules.values()), "")
+        return [
+            {**report(name, members[name], sums[name]), "currency": currency, "erased_days": closed.get(name, 0)}
+            for name in shown
+        ]
     finally:
         file.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
@@ -144,7 +145,9 @@ def test_fairness_adds_up_and_hides_the_few(folder: Path, capsys: pytest.Capture
     assert int(homes["community_uwh"]) == sum(int(body["quantities"]["from_local"]) for body in bodies)
     assert int(homes["billed_minor"]) == sum(int(body["amount"]) for body in bills)
     assert "home-0" not in json.dumps(found)
-    assert "a kWh cost" in atoll(folder, capsys, "fairness", "--quarter", "2026-Q2")
+    text = atoll(folder, capsys, "fairness", "--quarter", "2026-Q2")
+    assert re.search(r"a kWh cost 0\.\d{4} EUR on average", text)
+    assert re.search(r"energy from the community +[\d.]+ kWh  0\.14 EUR/kWh", text), "each tier has its price"
     atoll(folder, capsys, "fairness", "--quarter", "2026-Q3", code=ExitCode.USAGE)
     few = {one.id: one for one in members(2)}
     small: Any = report("2026-Q2", few, {name: Sums(used=5, near=1, days=1) for name in few})
