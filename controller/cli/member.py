@@ -13,6 +13,10 @@ from controller.cli.remote import data_dir_option
 
 DATA_DIR = click.option("--data-dir", type=click.Path(path_type=Path), required=True, help="The hub's data directory.")
 
+DEVICE = click.option(
+    "--device", "devices", multiple=True, metavar="DEVICE", help="Also readings of what stood in their home."
+)
+
 
 @click.group()
 def member() -> None:
@@ -23,18 +27,31 @@ def member() -> None:
 @click.argument("who", metavar="MEMBER")
 @DATA_DIR
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Writes OUTPUT.json and OUTPUT.txt."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Writes OUTPUT.json, OUTPUT.txt and OUTPUT.csv (live readings).",
 )
-def export(who: str, data_dir: Path, output: Path) -> None:
-    """Write everything that the ledger holds of MEMBER: entries, bills, records, balances. Reads only."""
+@DEVICE
+def export(who: str, data_dir: Path, output: Path, devices: tuple[str, ...]) -> None:
+    """Write everything of MEMBER: entries, bills, records, balances, and the live readings of its meters. Reads only.
+
+    Its meters are known from the ledger; name inverter, charger and the like with --device.
+    """
     from controller.cli.remote import ledger_file
     from controller.shell.member_data import UnknownMember, write_export
     from controller.shell.member_data import export as collect
+    from controller.shell.member_readings import write_readings
     from controller.store.ledger_file import NotALedger
 
     try:
         document = collect(ledger_file(data_dir), who)
         paths = write_export(document, output)
+        points = document["usage_points"]
+        meters = map(str, points if isinstance(points, list) else ())
+        table = output.with_suffix(".csv")
+        count = write_readings(data_dir, {*meters, *devices}, table)
     except UnknownMember as error:
         raise Refusal(str(error), hint=f"atoll ledger show {data_dir} lists the accounts") from error
     except NotALedger as error:
@@ -42,13 +59,14 @@ def export(who: str, data_dir: Path, output: Path) -> None:
     except OSError as error:
         raise Refusal(f"{output} cannot be written: {error.strerror}", ExitCode.CONFIG) from error
     click.echo(f"{paths[0]} and {paths[1]}: everything of {who} in this ledger")
+    click.echo(f"{table}: {count} live readings")
 
 
 @member.command()
 @click.argument("who", metavar="MEMBER")
 @DATA_DIR
 @click.option("--with-balance", is_flag=True, help="Although it still owes or is owed money.")
-@click.option("--device", "devices", multiple=True, metavar="DEVICE", help="Also readings of what stood in their home.")
+@DEVICE
 @click.option(
     "--copy",
     "copies",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import apsw
 
+from controller.entry_words import amount_words
 from controller.ledger.canonical import Json
 from controller.ledger.entries import EntryState, derived_id
 from controller.ledger.orders import Post
@@ -19,6 +20,7 @@ from controller.settlement.runs import BILL, SETTLE_DAY
 from controller.shell.backup import BadBackup, rewrite
 from controller.shell.journal import Journal
 from controller.shell.log_keys import signer_for
+from controller.shell.member_text import readable
 from controller.shell.restored import Withheld, mark_beside
 from controller.store.ledger_file import LedgerFile
 from controller.store.member_keys import KEYS, destroy, is_keys
@@ -155,34 +157,10 @@ def export(ledger: Path, member: str) -> dict[str, Json]:
         ]
         return {
             "atoll_member_data": 1, "member": member, "usage_points": list(points), "balances": balances,
-            "entries": entries, "records": records,
+            "entries": entries, "records": records, "units": _units(file),
         }  # fmt: skip
     finally:
         file.close()
-
-
-def readable(document: Mapping[str, Json]) -> str:
-    """Returns the same data as a text that a person reads: balances, entries, bills with their lines, registers."""
-    lines = [f"All data of {document['member']} in this community's ledger", ""]
-    lines += ["balance  " + "  ".join(str(part) for part in _list(row)[:3]) for row in _list(document["balances"])]
-    for entry in _list(document["entries"]):
-        assert isinstance(entry, Mapping)
-        body = entry["body"]
-        assert isinstance(body, Mapping)
-        name = body.get("period", body.get("day", ""))
-        lines.append(f"{entry['at']}  {entry['kind']} {entry['state']}  {name}")
-        lines += [f"    {account} {amount} {asset}" for account, asset, amount in map(_list, _list(entry["postings"]))]
-        for line in _list(body.get("lines", [])):
-            assert isinstance(line, Mapping)
-            lines.append(f"    {line['text']}: {line['quantity']} {line['unit']} at {line['price']}")
-        if "sealed" in body:
-            lines.append("    (its text was erased)")
-    records = document["records"]
-    assert isinstance(records, Mapping)
-    for point, rows in records.items():
-        lines += ["", f"{point}: {len(_list(rows))} records of 15 minutes, import and export registers at both ends"]
-        lines += ["  " + "  ".join(str(part) for part in _list(row)) for row in _list(rows)]
-    return "\n".join(lines) + "\n"
 
 
 def write_export(document: Mapping[str, Json], output: Path) -> tuple[Path, Path]:
@@ -211,10 +189,14 @@ def _may_be_erased(file: LedgerFile, member: str, *, with_balance: bool) -> None
     charters = file.of_kind(CHARTER)
     if any(one.id == member for one in parse_rules(charters[-1].sealed().entry.body).members):
         raise StillMember(f"the charter in force names {member!r}: take it out of the site file and start the hub once")
-    owed = [f"{asset} {held.posted}" for (account, asset), held in file.balances().items()
+    digits = int(str(_units(file)["minor_digits"]))
+    owed = [amount_words(asset, held.posted, digits) for (account, asset), held in file.balances().items()
             if account == owes_account(member) and (held.posted or held.pending)]  # fmt: skip
     if owed and not with_balance:
-        raise StillOpen(f"{member!r} still has a balance: {', '.join(owed)}; settle it first, or erase --with-balance")
+        raise StillOpen(
+            f"{member!r} still has a balance: {', '.join(owed)} (positive: owes it);"
+            " settle it first, or erase --with-balance"
+        )
     billed = {str(day) for row in file.of_kind(BILL) if row.member == member and row.state == EntryState.POSTED
               for day in _list(row.sealed().entry.body.get("days", []))}  # fmt: skip
     if any(row.member == member and row.opened and row.period not in billed for row in file.of_kind(SETTLE_DAY)):
@@ -227,6 +209,17 @@ def _rows(file: LedgerFile, point: str) -> list[Json]:
          kept.record.export_end, kept.record.quality.value]
         for kept in file.records(Instant(-END_OF_TIME), END_OF_TIME, point)
     ]  # fmt: skip
+
+
+def _units(file: LedgerFile) -> dict[str, Json]:
+    """Returns what the numbers of an export are in; registers are in Wh, those of water points in mL."""
+    rules = [parse_rules(row.sealed().entry.body) for row in file.of_kind(CHARTER)]
+    charter = rules[-1].charter
+    water = {point for one in rules for member in one.members for point in member.water_points}
+    return {
+        "currency": charter.currency, "minor_digits": charter.minor_digits, "timezone": charter.timezone,
+        "water_points": sorted(water),
+    }  # fmt: skip
 
 
 def _origin(file: LedgerFile) -> str:

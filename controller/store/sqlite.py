@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, TypeAlias, cast
@@ -84,6 +85,9 @@ def open_writer(path: str | Path, durability: str, schema: str, version: int) ->
     require_sqlite()
     if durability not in ("FULL", "NORMAL", "OFF"):
         raise ValueError(f"durability {durability!r}: write FULL, NORMAL or OFF")
+    if str(path) != ":memory:" and not Path(path).exists():
+        with suppress(OSError):  # SQLite says it better
+            Path(path).touch(mode=0o640)  # its rows may tell who is at home
     connection = apsw.Connection(str(path))
     connection.set_busy_timeout(BUSY_MS)
     db = cast("Database", connection)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +24,7 @@ from controller.shell.member_data import ERASED
 from controller.store import months
 from controller.store.ledger_file import LedgerFile
 from controller.store.telemetry import TelemetryReader, TelemetryWriter
-from devices.clock import DAY_MS, HOUR_MS, Instant
+from devices.clock import DAY_MS, HOUR_MS, Instant, iso
 from devices.model import DeviceId, PointId, Quality, Readings
 from tests.controller.shell.test_books import live
 from tests.ledger_village import Village, local_midnight, rules
@@ -123,6 +125,7 @@ def test_a_copy_without_keys_says_that_it_cannot_judge(path, tmp_path):
 def test_export_gives_a_person_everything_and_nothing_of_others(path, tmp_path):
     out = tmp_path / "out" / "home-02"
     out.parent.mkdir()
+    readings(path.parent)
     assert exit_code(["member", "export", "home-02", "--data-dir", str(path.parent), "-o", str(out)]) == ExitCode.OK
     document = json.loads(out.with_suffix(".json").read_text())
     assert {point: len(rows) for point, rows in document["records"].items()} == {"home-02": 192, "home-02.water": 192}
@@ -130,6 +133,21 @@ def test_export_gives_a_person_everything_and_nothing_of_others(path, tmp_path):
     assert "home-01" not in json.dumps(document["records"])
     text = out.with_suffix(".txt").read_text()
     assert "energy from outside, evening" in text
+    assert re.search(r"balance  member:home-02:owes  \d+\.\d\d EUR\n", text)
+    assert re.search(r"evening: [\d.]+ kWh x 0\.42 EUR/kWh = [\d.]+ EUR\n", text)
+    assert "2026-06-01 00:00  import 1.000 kWh to " in text, "civil time, and registers as on the display"
+    assert re.search(r"2026-06-01 00:00  import 0\.001000 m3 to \S+ m3\n", text)
+    assert "money:" not in text
+    with out.with_suffix(".csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 790
+    assert {row["device"] for row in rows} == {"home-02"}, "nobody else's live readings"
+    assert (rows[0]["utc"], rows[0]["point"], rows[0]["value"]) == (iso(END), "W", "300.0")
+    more = ["member", "export", "home-02", "--data-dir", str(path.parent), "-o", str(out), "--device", "pv-02"]
+    assert exit_code(more) == ExitCode.OK
+    assert len(out.with_suffix(".csv").read_text().splitlines()) == 1 + 2 * 790
+    for name in ("ledger.db", "tele-202606.db"):
+        assert (path.parent / name).stat().st_mode & 0o007 == 0, "others on the machine do not read it"
     assert exit_code(["member", "export", "nobody", "--data-dir", str(path.parent), "-o", str(out)]) == 1
 
 
