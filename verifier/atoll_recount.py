@@ -272,7 +272,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         report = judge(options.file.read_bytes(), options.key, options.ballot)
     except OSError as error:
-        report = judge(b"") | {"where": "file", "message": str(error)}
+        report = judge(b"") | {"where": "file", "message": f"{error.filename}: {error.strerror}"}
     words = [f"{what}: {text}" for what, text in cast("list[list[str]]", report["lines"])]
     words.append(f"{str(report['verdict']).upper()} {report['where']}: {report['message']}".rstrip(" :"))
     print(json.dumps(report, indent=2, ensure_ascii=False) if options.json else "\n".join(words))

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import atoll_clauses
-from atoll_clauses import Line, Period, Quantities, Row, Terms, add, decimal, fits, line_of
+from atoll_clauses import Line, Period, Quantities, Row, Terms, add, decimal, displayed, fits, line_of
 from atoll_log import (
     ITSELF,
     Found,
@@ -236,8 +236,8 @@ class Bundle:
                 root = root_of([record_leaf(record, point, unit["commodity"].text()) for record in kept])
                 item.same([point, len(kept), root.hex()], what)
                 left -= len(kept)
-                registers = f", registers {kept[0][3:7:2]} to {kept[-1][4:7:2]}" if kept else ""
-                self.lines.append([what, f"{len(kept)} records{registers}"])
+                shown = displayed(kept, unit["commodity"].text()) if kept else []
+                self.lines.append([what, "; ".join([f"{len(kept)} records", *shown])])
         series.need(left == 0, "holds some of no settled day")
 
     def bill(self) -> None:
@@ -471,8 +471,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Recompute one bill. Exit code 0: ok, 1: differs, 2: cannot judge.")
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--key", default="", help="the log's public key, as published (name+id+base64)")
-    for name, words in (("--last", "you kept last time"), ("--keep", "to write here if all is right, for next time")):
-        parser.add_argument(name, type=Path, help=f"the checkpoint that {words}")
+    parser.add_argument("--last", type=Path, help="the checkpoint that you kept last time")
+    parser.add_argument("--keep", type=Path, help="write the checkpoint here if all is right, for next time")
     parser.add_argument("--policy", type=Path, help="who must have seen the log (C2SP tlog-policy), as published")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
@@ -487,7 +487,8 @@ def main(arguments: list[str] | None = None) -> int:
             if policy := policy or policy_in(data):
                 options.keep.with_name(options.keep.name + ".policy").write_text(policy, encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        report = judge(b"") | {"where": "file", "message": str(error)}
+        seen = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        report = judge(b"") | {"where": "file", "message": seen}
     end = f"{str(report['verdict']).upper()} {report['where']}: {report['message']}".rstrip(" :")
     words = [*(f"{what}: {text}" for what, text in cast("list[list[str]]", report["lines"])), end]
     print(json.dumps(report, indent=2, ensure_ascii=False) if options.json else "\n".join(words))
