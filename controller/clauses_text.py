@@ -74,6 +74,13 @@ HELD: Mapping[str, tuple[str, str]] = {
 """Why a meter is held back for a day -> (what that means, what ends it for `{point}`); docs/records.md."""
 
 
+def place_of(text: str) -> int:
+    """Returns where a line stands among the others on paper: energy, water, fees; what is not known comes last."""
+    starts = [*_LINES]
+    found = [at for at, start in enumerate(starts) if text.startswith(start)]
+    return starts.index(text) if text in _LINES else min(found, default=len(starts))
+
+
 def clause_of(text: str) -> str:
     """Returns the clause that a line of a bill rests on."""
     found = _LINES.get(text)

@@ -5,18 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
+from controller.civil import moment_text
 from controller.ledger.canonical import Json
+from controller.ledger.entries import is_entry_id
 from controller.settlement.run_names import name_in
+from devices.clock import Instant
 
 COMMANDS = ("hold", "release", "acknowledge", "select", "operate", "storm", "storm-cancel")
 SCALES = {"energy": (9, "kWh", 3), "water": (3, "L", 1)}
 """Asset -> (power of ten of its shown unit, unit, digits); uWh and mL inside."""
 WORDS_MAX = 80
 """A value that is longer is told by its beginning: a line stays a line."""
+INSTANTS = ("at", "closes", "end", "expires", "start", "until", "valid_from")
+"""Keys of bodies whose value is an instant."""
+HASHES = ("trial", "digest", "root", "leaf")
+"""Keys of bodies whose value is a hash: its beginning is enough to compare by."""
+HASH_SHOWN = 16
 
 
-def entry_text(kind: str, body: Mapping[str, Json], member: str = "", period: str = "") -> str:
-    """Returns what happened: the body's own words where it has some."""
+def entry_text(kind: str, body: Mapping[str, Json], member: str = "", period: str = "", *, zone: str) -> str:
+    """Returns what happened: the body's own words where it has some; times as the clock on the wall shows them."""
     if kind in COMMANDS:
         what = body.get("device") or body.get("alarm") or body.get("from") or ""
         value = f" at {body['value']}" if "value" in body else ""
@@ -29,8 +37,20 @@ def entry_text(kind: str, body: Mapping[str, Json], member: str = "", period: st
     if member or period:
         run = name_in(body)
         return " ".join(part for part in (kind, member, period, f"({run})" if run else "") if part)
-    parts = [f"{key} {_short(value)}" for key, value in body.items() if isinstance(value, str | int)]
+    parts = [
+        f"{key} {_short(_said(key, value, zone))}"
+        for key, value in body.items()
+        if isinstance(value, str | int) and not is_entry_id(str(value))
+    ]
     return ", ".join(parts[:4]) or kind
+
+
+def _said(key: str, value: str | int, zone: str) -> str | int:
+    if key in INSTANTS and str(value).isdecimal():
+        return moment_text(zone, Instant(int(value)))
+    if key in HASHES and len(str(value)) > HASH_SHOWN:
+        return f"{str(value)[:HASH_SHOWN]}…"
+    return value
 
 
 def _short(value: str | int) -> str:

@@ -54,11 +54,16 @@ def export(*, member: str, period: str, data_dir: Path, output: Path, since: Pat
 @DATA_DIR
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The HTML page to write.")
 @click.option("--name", default="", help="The name to print, if not the member's id alone.")
-def print_(member: str, period: str, data_dir: Path, output: Path, name: str) -> None:
+@click.option("--community", default="", metavar="NAME", help="Who sends the bill, if not the community's id alone.")
+def print_(*, member: str, period: str, data_dir: Path, output: Path, name: str, community: str) -> None:
     """Write MEMBER's bill of PERIOD as a page to print, with a QR code of its proof."""
+    from controller.cli.desk import Books
     from controller.shell.bill_paper import paper_bill
 
-    page = paper_bill(_bundle(data_dir, member, period, None), name)
+    bundle = _bundle(data_dir, member, period, None)
+    books = Books(data_dir)
+    books.close()
+    page = paper_bill(bundle, name, community=community, due_days=books.book.rules.due_days)
     _write(output, page.encode())
     click.echo(f"{output}: the bill of {member} for {period}, to be printed from any browser")
 

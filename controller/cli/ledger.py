@@ -60,7 +60,7 @@ def show(data_dir: Path, account: str | None, limit: int, as_json: bool) -> None
     with _Reader(data_dir) as reader:
         key, head, entries = reader.key(), reader.head(), reader.entries(None, limit, account)
         balances = [held for held in reader.balances() if account in (None, held.account)]
-        held, digits = reader.held(), _minor_digits(reader.entry(0))
+        held, digits, zone = reader.held(), _minor_digits(reader.entry(0)), reader.timezone()
     if account is not None and not balances and not entries:
         raise Refusal(
             f"nothing was ever posted to {account!r}", hint=f"atoll ledger show {data_dir} lists the accounts"
@@ -86,7 +86,7 @@ def show(data_dir: Path, account: str | None, limit: int, as_json: bool) -> None
     for balance in balances:
         click.echo(f"  {balance.account:<28} {amount_words(balance.asset, balance.posted, digits):>24}")
     for entry in entries:
-        click.echo(_line(entry, digits))
+        click.echo(_line(entry, digits, zone))
     for day, point, why in held:
         click.echo(f"held back: {point} on {day} ({why})")
 
@@ -235,16 +235,15 @@ def _entry(entry: EntryView) -> dict[str, object]:
     }
 
 
-def _line(entry: EntryView, digits: int) -> str:
+def _line(entry: EntryView, digits: int, zone: str) -> str:
+    from controller.civil import moment_text
     from controller.entry_words import amount_words, entry_text
-    from devices.clock import SECOND_MS, floor_to, iso
 
     state = "" if entry.state == "posted" else f" {entry.state}"
     moved = ", ".join(f"{p.account} {amount_words(p.asset, p.amount, digits)}" for p in entry.postings[:2])
     more = f" (+{len(entry.postings) - 2})" if len(entry.postings) > 2 else ""
-    text = entry_text(entry.kind, entry.body, entry.member, entry.period)
-    at = iso(floor_to(entry.at, SECOND_MS))
-    return f"{entry.seq:>7}  {at}  {entry.kind}{state}: {text}  {moved}{more}".rstrip()
+    text = entry_text(entry.kind, entry.body, entry.member, entry.period, zone=zone)
+    return f"{entry.seq:>7}  {moment_text(zone, entry.at)}  {entry.kind}{state}: {text}  {moved}{more}".rstrip()
 
 
 def _minor_digits(genesis: EntryView | None) -> int:

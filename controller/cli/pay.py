@@ -67,9 +67,10 @@ def take(
 @click.argument("number", type=int)
 @data_dir_option
 @click.option("--html", "as_html", is_flag=True, help="A page to print.")
+@click.option("--community", default="", metavar="NAME", help="Who gives it, if not the community's id alone.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write it (default: print it).")
-def receipt(number: int, data_dir: Path | None, as_html: bool, output: Path | None) -> None:
-    """Print receipt NUMBER."""
+def receipt(number: int, data_dir: Path | None, as_html: bool, community: str, output: Path | None) -> None:
+    """Print receipt NUMBER; the page (--html) has a line for the signature of who took the money."""
     from controller.money.receipts import receipt_html, receipt_text
 
     books = Books(data_dir)
@@ -77,7 +78,7 @@ def receipt(number: int, data_dir: Path | None, as_html: bool, output: Path | No
     books.close()
     if found is None:
         raise Refusal(f"there is no receipt {number}", hint=f"{len(books.book.receipts)} receipts have been written")
-    write_out((receipt_html if as_html else receipt_text)(found, books.book), output)
+    write_out((receipt_html if as_html else receipt_text)(found, books.book, community), output)
 
 
 @pay.command()

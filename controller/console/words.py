@@ -140,6 +140,11 @@ def moment(at: Instant, tz: tzinfo) -> str:
     return f"{day(at, tz)} {clock(at, tz)}"
 
 
+def dated(at: Instant, tz: tzinfo) -> str:
+    """Returns `2026-06-03 09:40`: what may be read years later."""
+    return f"{_civil(at, tz):%Y-%m-%d %H:%M}"
+
+
 def when(at: Instant, now: Instant, tz: tzinfo) -> str:
     """Returns `09:40` on the same civil day, else with the day."""
     return clock(at, tz) if _civil(at, tz).date() == _civil(now, tz).date() else moment(at, tz)
@@ -165,6 +170,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "clock": clock,
     "day": day,
     "moment": moment,
+    "dated": dated,
     "when": when,
     "point_name": point_name,
 }

@@ -10,20 +10,22 @@ import base64
 import io
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from html import escape
 from typing import cast
-from zoneinfo import ZoneInfo
 
 import segno
 
+from controller.civil import moment_text
+from controller.clauses_text import place_of
+from controller.entry_words import register_words
 from controller.ledger.canonical import Json
 from controller.ledger.merkle import leaf_hash
 from controller.ledger.proof import HEADER
 from controller.settlement.bills import decimal_text, minor_text
 from controller.settlement.charter import Charter, parse_charter
-from controller.settlement.run_names import name_in
+from controller.settlement.run_names import FINAL, name_in
 from controller.settlement.runs import parse_line
+from devices.clock import DAY_MS, Instant
 
 _STYLE = """
   @page { size: A4; margin: 18mm; }
@@ -45,8 +47,12 @@ def proof_text(bundle: bytes) -> str:
     return f"{HEADER}\nextra {leaf}\nindex {entry['seq']}\n{hashes}\n{_own_signature(_text(top, 'checkpoint'))}"
 
 
-def paper_bill(bundle: bytes, name: str = "") -> str:
-    """Returns the bill in a bundle as an HTML page for paper; `name` is the member's, if it is to be printed."""
+def paper_bill(bundle: bytes, name: str = "", *, community: str = "", due_days: int | None = None) -> str:
+    """Returns the bill in a bundle as an HTML page for paper.
+
+    `name` is the member's, `community` that of who sends the bill (default: the id in the log); a bill is due so many
+    days after its date. None of them stands in the bundle.
+    """
     top = cast("Mapping[str, Json]", json.loads(bundle))
     entry = _bill(top)
     document = cast("Mapping[str, Json]", json.loads(_text(entry, "document")))
@@ -56,12 +62,20 @@ def paper_bill(bundle: bytes, name: str = "") -> str:
     proof = proof_text(bundle)
     picture = io.BytesIO()
     segno.make(proof, error="l", micro=False).save(picture, kind="svg", xmldecl=False, scale=2, border=4)
-    amount = minor_text(int(str(body["amount"])), charter)
+    amount = int(str(body["amount"]))
     exact = decimal_text(int(str(body["exact"])), 10**15)
-    total = f'<tr class="total"><td>To pay</td><td></td><td></td><td class="n">{amount}</td></tr>'
+    what = "To pay" if amount >= 0 else "Credit, kept for the next bills"
+    total = (
+        f'<tr class="total"><td>{what}</td><td></td><td></td><td class="n">{minor_text(abs(amount), charter)}</td></tr>'
+    )
+    at = Instant(int(str(document["at"])))
+    dates = f"Date {_day(at, charter)}"
+    if due_days is not None and amount > 0:
+        dates += f", due {_day(Instant(at + due_days * DAY_MS), charter)}"
     parts = [
         f"<h1>Bill {escape(period)} <small>{_run(body)}</small></h1>",
-        f"<p>{escape(f'{name} ({member})' if name else member)}</p>",
+        f"<p>{escape(community or _community(top))}</p>",
+        f"<p>{escape(f'{name} ({member})' if name else member)}<br>{dates}</p>",
         "<table><tr><th>What</th><th class=n>Quantity</th><th class=n>Price</th><th class=n>Amount</th></tr>",
         *_lines(body, charter),
         total,
@@ -86,13 +100,16 @@ def paper_bill(bundle: bytes, name: str = "") -> str:
 def _run(body: Mapping[str, Json]) -> str:
     """Returns which run made the bill, and what it replaces."""
     name, before = name_in(body), body.get("replaces")
-    return escape(f"run {name}" + (f", replaces the bill of entry {before}" if before else "")) if name else ""
+    if not name:
+        return ""
+    words = "first bill of this period (run SF)" if name == FINAL else f"settled again (run {name})"
+    return escape(words + (f", replaces the bill of entry {before}" if before else ""))
 
 
 def _lines(body: Mapping[str, Json], charter: Charter) -> list[str]:
     found: list[str] = []
-    for fields in cast("list[Mapping[str, Json]]", body["lines"]):
-        line = parse_line(fields)
+    lines = [parse_line(fields) for fields in cast("list[Mapping[str, Json]]", body["lines"])]
+    for line in sorted(lines, key=lambda line: place_of(line.text)):
         amount = decimal_text(line.numerator, 10**15)
         found.append(
             f'<tr><td>{escape(line.text)}</td><td class="n">{line.quantity_text()}</td>'
@@ -108,17 +125,22 @@ def _meters(top: Mapping[str, Json], body: Mapping[str, Json], zone: str) -> lis
     found: list[str] = []
     for point, series in cast("Mapping[str, Mapping[str, Json]]", top["records"]).items():
         rows = [row for row in cast("list[list[int]]", series["rows"]) if start <= row[0] < end]
-        unit = "Wh" if series["commodity"] == "energy" else "mL"
+        water = series["commodity"] == "water"
         for epoch in sorted({row[1] for row in rows}):
             own = [row for row in rows if row[1] == epoch]
             first, last = own[0], own[-1]
-            cells = f"{first[3]} to {last[4]} {unit}", f"{first[5]} to {last[6]} {unit}" if last[6] else ""
+            taken, given = _span(first[3], last[4], water), _span(first[5], last[6], water) if last[6] else ""
             name = point if epoch == 1 else f"{point} (meter {epoch})"
             found.append(
                 f"<tr><td>{escape(name)}</td><td>{_when(first[0], zone)}</td><td>{_when(last[0] + 900_000, zone)}</td>"
-                f'<td class="n">{cells[0]}</td><td class="n">{cells[1]}</td></tr>'
+                f'<td class="n">{taken}</td><td class="n">{given}</td></tr>'
             )
     return found
+
+
+def _span(first: int, last: int, water: bool) -> str:
+    """Returns `1.000 to 11.743 kWh`, as the display shows both registers."""
+    return f"{register_words(first, water=water).partition(' ')[0]} to {register_words(last, water=water)}"
 
 
 def _days(body: Mapping[str, Json]) -> list[str]:
@@ -159,4 +181,14 @@ def _text(row: Mapping[str, Json], key: str) -> str:
 
 
 def _when(ms: int, zone: str) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M")
+    return moment_text(zone, Instant(ms))
+
+
+def _day(at: Instant, charter: Charter) -> str:
+    return moment_text(charter.timezone, at).partition(" ")[0]
+
+
+def _community(top: Mapping[str, Json]) -> str:
+    """Returns the community's id, as the log's first entry names it."""
+    documents = [json.loads(_text(entry, "document")) for entry in _entries(top)]
+    return next((str(one["body"]["site"]) for one in documents if one["kind"] == "genesis"), "")

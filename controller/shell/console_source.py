@@ -212,7 +212,7 @@ class HubSource:
             entry.at,
             entry.kind,
             entry.id,
-            entry_text(entry.kind, entry.body, entry.member, entry.period),
+            entry_text(entry.kind, entry.body, entry.member, entry.period, zone=self._site.timezone),
             postings,
         )
 

@@ -18,7 +18,7 @@ from controller.ledger.state import Balance
 from controller.settlement.arrivals import ProvisionalSlot
 from controller.settlement.bills import Line, day_lines, exact, merge, minor_text, round_minor
 from controller.settlement.intervals import Kept, PointDay
-from controller.settlement.published import CHARTER, CHARTER_TABLE, Published
+from controller.settlement.published import CHARTER, CHARTER_TABLE, Published, parse_rules
 from controller.settlement.runs import RUN_DAY, SETTLE_DAY, Rules, parse_day, parse_lines
 from controller.settlement.sharing import MemberDay, SlotTotals, member_day
 from controller.settlement.tariff import Calendar, LocalDay, first_day_name, period_name
@@ -145,6 +145,12 @@ class LedgerReader:
         with self._lock:
             keys = published_keys(self._file)
         return keys[-1].verifier.text() if keys else ""
+
+    def timezone(self) -> str:
+        """Returns the community's time zone, UTC before the first charter."""
+        with self._lock:
+            rows = self._file.latest_of_kind(CHARTER, 1)
+        return parse_rules(rows[0].sealed().entry.body).charter.timezone if rows else "UTC"
 
     def head(self) -> Head:
         """Returns the tree head and the newest signed one."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from controller.civil import moment_text
 from controller.clauses_text import HELD, KINDS, arithmetic, clause_of
-from controller.entry_words import amount_words, register_words
+from controller.entry_words import INSTANTS, amount_words, register_words
 from controller.ledger.canonical import Json
 from controller.ledger.entries import Entry, EntryState, SealedEntry, is_entry_id, totals
 from controller.settlement.bills import decimal_text, minor_text
@@ -19,9 +19,6 @@ from controller.shell.settlement_runs import Settled
 from controller.store.ledger_file import LedgerFile
 from controller.store.ledger_rows import EntryRow
 from devices.clock import Instant
-
-INSTANTS = ("at", "closes", "end", "expires", "start", "until", "valid_from")
-"""Keys of bodies whose value is an instant."""
 
 
 class NothingThere(LookupError):

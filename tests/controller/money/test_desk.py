@@ -584,6 +584,9 @@ def test_the_command_line_works_where_no_hub_runs(data_dir, tmp_path):
     assert (result.exit_code, json.loads(result.output)["receipt"]) == (0, 1)
     assert "20.50 EUR" in run(pay, "receipt", 1, *here).output
     assert "<h1>test: receipt 1</h1>" in run(pay, "receipt", 1, "--html", *here).output
+    named = run(pay, "receipt", 1, "--html", "--community", "Kahurangi", *here).output
+    assert "<h1>Kahurangi: receipt 1</h1>" in named
+    assert "Signature of who took the money" in named
     file = tmp_path / "bank.csv"
     file.write_text(BANK)
     columns = ("--map", "date=Datum,amount=Betrag,ref=Ref,member=Text", "--decimal", ",", *here)

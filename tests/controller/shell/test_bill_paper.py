@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, cast
@@ -61,6 +62,7 @@ def test_the_page_says_what_the_bill_says(tmp_path: Path) -> None:
     path = villages.three_days(tmp_path, 2)
     out = tmp_path / "bill.html"
     arguments = ["bill", "print", "home-01", "2026-06-02", "--data-dir", str(path), "-o", str(out), "--name", "A <b>"]
+    arguments += ["--community", "Kahurangi"]
     done = CliRunner().invoke(atoll, arguments)
     assert done.exit_code == 0, done.output
     page = out.read_text()
@@ -68,13 +70,29 @@ def test_the_page_says_what_the_bill_says(tmp_path: Path) -> None:
     reader.feed(page)
     bundle = villages.bundles(path)["home-01 2026-06-02"]
     lines: Any = dict(cast("Any", villages.judge(bundle)["lines"]))
-    assert lines["amount"].split(" (")[0] in reader.texts
+    assert lines["amount"].split(" (")[0].removeprefix("-") in reader.texts, "what is owed to the member is its credit"
     for what in (name for name in lines if name.startswith("line ")):
         assert what.removeprefix("line ") in reader.texts
         assert lines[what].rpartition(" = ")[2] in reader.texts
     assert "A <b> (home-01)" in reader.texts
+    assert "Kahurangi" in reader.texts
+    assert "Date 2026-06-03" in reader.texts, "a credit is never due"
+    assert "Date 2026-06-03, due 2026-06-17" in paper_bill(villages.bundles(path)["home-02 2026-06-02"], due_days=14)
+    assert "first bill of this period (run SF)" in reader.texts
+    assert any(text.startswith("1") and text.endswith(" kWh") and " to " in text for text in reader.texts)
     assert "<b>" not in page
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_a_credit_is_no_payment_and_lines_stand_in_one_order() -> None:
+    page = paper_bill((villages.GOLDEN / "seller.json").read_bytes())
+    assert "To pay" not in page
+    assert re.search(r"Credit, kept for the next bills</td><td></td><td></td><td class=\"n\">\d", page)
+    texts = ["lifeline energy", "energy from the community", "energy from outside, ", "energy sold", "lifeline water"]
+    places = [page.index(f"<td>{text}") for text in texts if f"<td>{text}" in page]
+    assert places == sorted(places)
+    assert len(places) > 2
+    assert "test" in page.partition("<table>")[0], "the community's id, where no name is given"
 
 
 def test_what_is_held_back_is_said() -> None:

@@ -242,7 +242,7 @@ def test_runs_have_names_and_a_resettlement_says_what_it_replaces(path):
     bills = {str(e.body["run"]): e for e in found["bill"] if e.member == "home-02"}
     assert "replaces" not in bills["SF"].body
     assert bills["RF"].body["replaces"] == bills["SF"].id
-    assert entry_text("bill", bills["RF"].body, "home-02", "2026-06-01") == "bill home-02 2026-06-01 (RF)"
+    assert entry_text("bill", bills["RF"].body, "home-02", "2026-06-01", zone="UTC") == "bill home-02 2026-06-01 (RF)"
     assert name_in({"run": "correction", "revision": 2}) == "R2", "as ledgers from before have it"
     assert (run_name(3), run_name(3, closed=True)) == ("R3", "RF")
     books.close(now)
