@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from controller.beliefs import DayResult, Score
@@ -244,14 +244,7 @@ def lines(site: Site, report: Report) -> list[str]:
     out += [f"  lifelines missed      {report.lifeline_missed} household-days"]
     out += [f"  alarms                {sum(report.alarms.values())}"]
     out += _alarm_lines(report.alarms)
-    out += ["", "  bills"]
-    out += [f"    {name:<12}{money(amount):>16}" for name, amount in report.bills_minor.items()]
-    billed, total = sum(report.bills_minor.values()), report.outside_minor + report.treasury_minor
-    same = "=" if billed + report.rounding_minor == total else "IS NOT"
-    out += [
-        f"    {money(billed)} of bills + {money(report.rounding_minor)} of rounding {same} {money(total)},",
-        f"    of which {money(report.outside_minor)} to the outside and {money(report.treasury_minor)} to the treasury",
-    ]
+    out += _bill_lines(report, money)
     out += [
         "",
         f"  records               {report.records_sent} sent, {report.records_committed} committed,"
@@ -261,6 +254,19 @@ def lines(site: Site, report: Report) -> list[str]:
         f"  trace                 {report.trace_hash}",
     ]
     return out
+
+
+def _bill_lines(report: Report, money: Callable[[int], str]) -> list[str]:
+    """Returns each member's bills, and that with the rounding account they are what outside and treasury get."""
+    billed, total = sum(report.bills_minor.values()), report.outside_minor + report.treasury_minor
+    same = "=" if billed + report.rounding_minor == total else "IS NOT"
+    return [
+        "",
+        "  bills",
+        *(f"    {name:<12}{money(amount):>16}" for name, amount in report.bills_minor.items()),
+        f"    {money(billed)} of bills + {money(report.rounding_minor)} of rounding {same} {money(total)},",
+        f"    of which {money(report.outside_minor)} to the outside and {money(report.treasury_minor)} to the treasury",
+    ]
 
 
 def _alarm_lines(alarms: Mapping[str, int]) -> list[str]:

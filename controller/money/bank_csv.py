@@ -137,6 +137,8 @@ def _table(text: str, columns: Mapping[str, str]) -> tuple[Reader, list[str]]:
             if set(columns.values()) <= set(header):
                 return reader, header
             best = max(best, header, key=lambda found: (len(set(found) & set(columns.values())), len(found)))
+    if not best:
+        raise BadMap("the file is empty: it has no line of column names")
     absent = [column for column in columns.values() if column not in best]
     raise BadMap(f"the file has no column {', '.join(absent)}; it has {', '.join(best)}")
 

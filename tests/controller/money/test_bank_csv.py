@@ -100,3 +100,8 @@ def test_a_quoted_file_of_another_separator():
     assert [one.amount for one in found.lines] == ["1000.00"]
     with pytest.raises(BadMap, match="no column Ref, Text; it has Datum, Betrag"):
         read_bank("Datum;Betrag\n", MAP, BOOK, ",")
+
+
+def test_an_empty_file_is_called_empty():
+    with pytest.raises(BadMap, match="the file is empty"):
+        read_bank("", MAP, BOOK, ",")
