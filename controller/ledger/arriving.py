@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from controller.ledger.canonical import IntegerTooLarge, Json, NotCanonical
 from controller.ledger.core import apply
@@ -100,15 +100,19 @@ def _posted(entry: Entry) -> Command:
             return SetLimits(id, at, account, floor, ceiling, _text(body.get("reason"), "reason"))
         case kind if kind == APPROVAL:
             of, leaf, by = (_text(body.get(key), key) for key in ("proposal", "leaf", "by"))
-            return Approve(id, at, of, leaf, by, _text(body.get("signature", ""), "signature"))
+            return Approve(id, at, of, leaf, by, *_said(body))
         case kind if kind in (PERIOD_CLOSING, PERIOD_CLOSE):
             until, trial, by = _whole(body.get("until")), _text(body.get("trial"), "trial"), _text(body.get("by"), "by")
-            actor, signature = (_text(body.get(key, ""), key) for key in ("actor", "signature"))
             if kind == PERIOD_CLOSING:
-                return AskClose(id, at, until, trial, by, actor, signature)
-            return ClosePeriod(id, at, _text(body.get("asked"), "asked"), until, trial, by, actor, signature)
+                return AskClose(id, at, until, trial, by, *_said(body))
+            return ClosePeriod(id, at, _text(body.get("asked"), "asked"), until, trial, by, *_said(body))
         case _:
             return Post(id, at, entry.kind, entry.postings, body)
+
+
+def _said(body: Mapping[str, Json]) -> tuple[str, str]:
+    """Returns who was logged in, and what an officer has signed with."""
+    return _text(body.get("actor", ""), "actor"), _text(body.get("signature", ""), "signature")
 
 
 def _text(value: Json, key: str) -> str:

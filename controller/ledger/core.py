@@ -117,7 +117,11 @@ def _limits(command: OpenAccount | SetLimits) -> dict[str, Json]:
 
 def _close(command: AskClose | ClosePeriod) -> dict[str, Json]:
     body: dict[str, Json] = {"until": command.until, "trial": command.trial, "by": command.by}
-    return body | {key: said for key in ("actor", "signature") if (said := getattr(command, key))}
+    return body | _said(command)
+
+
+def _said(command: Approve | AskClose | ClosePeriod) -> dict[str, Json]:
+    return {key: said for key in ("actor", "signature") if (said := getattr(command, key))}
 
 
 def _approval(state: LedgerState, command: Approve) -> Entry | Rejection:
@@ -132,12 +136,8 @@ def _approval(state: LedgerState, command: Approve) -> Entry | Rejection:
             RejectionCode.NOT_APPROVER, f"{command.by} may not approve ", EntryOf(command.pending),
             f"; who may: {names}",
         )  # fmt: skip
-    body: dict[str, Json] = {
-        "proposal": command.pending, "leaf": command.leaf, "by": command.by, "role": who.role,
-    }  # fmt: skip
-    if command.signature:
-        body["signature"] = command.signature
-    return Entry(command.id, command.at, APPROVAL, EntryState.POSTED, (), body)
+    body: dict[str, Json] = {"proposal": command.pending, "leaf": command.leaf, "by": command.by, "role": who.role}
+    return Entry(command.id, command.at, APPROVAL, EntryState.POSTED, (), body | _said(command))
 
 
 def _named(state: LedgerState, command: Approve | PostPending | VoidPending | ExpirePending) -> Entry | None:

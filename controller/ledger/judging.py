@@ -24,8 +24,8 @@ from controller.ledger.orders import (
     SetLimits,
     VoidPending,
 )
-from controller.ledger.quorum import closed_by, quorum_of, signed_by
-from controller.ledger.state import Account, Closing, LedgerState
+from controller.ledger.quorum import Quorum, closed_by, quorum_of, signed_by
+from controller.ledger.state import Account, Closing, LedgerState, roles_of
 
 _TAKING = (EntryState.POSTED, EntryState.PENDING, EntryState.REVERSAL)
 """States in which an entry takes from an account what it had not taken before."""
@@ -81,7 +81,7 @@ def _judge_posting(state: LedgerState, command: PostPending) -> Rejection | None
     if pending.expires is not None and command.at >= pending.expires:
         code = RejectionCode.EXPIRED if quorum is None else RejectionCode.EXPIRED_APPROVAL
         return Rejection.of(code, EntryOf(command.pending), " expired at ", At(pending.expires), "; propose it again")
-    missing = "" if quorum is None else quorum.missing(state.approvals.get(command.pending, {}))
+    missing = "" if quorum is None else quorum.missing(roles_of(state, command.pending))
     if missing:
         return Rejection.of(RejectionCode.WRONG_QUORUM, EntryOf(command.pending), f" is not approved yet: {missing}")
     return None
@@ -154,6 +154,18 @@ def _judge_approval(state: LedgerState, command: Approve) -> Rejection | None:
         return Rejection(
             RejectionCode.BAD_SIGNATURE, f"{command.by} signs with {key}; this signature is missing or by another key"
         )
+    return None if state.officers is None else _judge_another(state, quorum, command)
+
+
+def _judge_another(state: LedgerState, quorum: Quorum, command: Approve) -> Rejection | None:
+    """Returns why whoever approves is not shown to be another person than those before; see `_one_person`."""
+    if not command.actor:
+        return Rejection(RejectionCode.NOT_APPROVER, f"it is not said who was logged in when {command.by} approved")
+    key = quorum.who[command.by].key
+    for name, one in state.approvals.get(command.pending, {}).items():
+        same = _one_person((command.by, command.actor, key), (name, one.actor, quorum.who[name].key))
+        if same:
+            return Rejection(RejectionCode.WRONG_QUORUM, same)
     return None
 
 
@@ -214,14 +226,22 @@ def _judge_second(state: LedgerState, asked: Closing, command: ClosePeriod) -> R
         return Rejection(RejectionCode.UNKNOWN_ENTRY, f"{asked.by} asked before logins were noted: ask again")
     if asked.by not in state.officers:
         return Rejection(RejectionCode.NOT_APPROVER, f"{asked.by}, who asked for this close, is no officer any more")
-    key = state.officers[command.by]
-    if key and asked.key:
-        same = key == asked.key
-        what = f"signs with the key of {asked.by}"
-    else:
-        same = command.actor == asked.actor
-        what = f"is logged in as {command.actor}, like {asked.by}: use a login of your own, or a key"
-    return Rejection(RejectionCode.WRONG_QUORUM, f"{command.by} {what}") if same else None
+    second = command.by, command.actor, state.officers[command.by]
+    same = _one_person(second, (asked.by, asked.actor, asked.key))
+    return Rejection(RejectionCode.WRONG_QUORUM, same) if same else None
+
+
+def _one_person(second: tuple[str, str, str], first: tuple[str, str, str]) -> str:
+    """Returns why two officers (name, login, did:key or '') are not shown to be two people, or ''.
+
+    Two keys are two people; where one of the two has none, the logins must differ.
+    """
+    (by, actor, key), (other, other_actor, other_key) = second, first
+    if key and other_key:
+        return f"{by} signs with the key of {other}" if key == other_key else ""
+    if actor != other_actor:
+        return ""
+    return f"{by} is logged in as {actor}, like {other}: use a login of your own, or a key"
 
 
 def _judge_reversal(state: LedgerState, command: Reverse) -> Rejection | None:

@@ -24,7 +24,7 @@ OFFICERS = "money.rules"
 """The kind of the entry that names the officers, who close periods: `officers` ([name, role, did:key or ""])."""
 CLOSE = "close"
 NAMED = "named"
-"""`close: named` in the rules: since then a close says who was logged in, and an officer with a key signs it."""
+"""`close: named` in the rules: since then closes and approvals say who was logged in, and keys sign closes too."""
 RULED_KINDS = frozenset((ACCOUNT_OPENED, ACCOUNT_LIMITS, APPROVAL, PERIOD_CLOSING, PERIOD_CLOSE))
 """Kinds that this module gives a meaning; a plain `Post` may not write them."""
 
@@ -224,6 +224,7 @@ class Approve:
     pending: str
     leaf: str
     by: str
+    actor: str = ""  # who was logged in
     signature: str = ""  # by the approver's key: `quorum.sign_approval`
 
 

@@ -44,6 +44,14 @@ class Closing:
     key: str = ""  # with which it is signed
 
 
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """One approval of a pending entry."""
+
+    role: str
+    actor: str  # who was logged in, '' in logs from before that was asked
+
+
 @dataclass(slots=True)
 class LedgerState:
     """Everything that `apply` looks at; owned by one loop, changed by `absorb` only."""
@@ -54,7 +62,7 @@ class LedgerState:
     pending: dict[str, Entry] = field(default_factory=dict[str, Entry])
     settled: dict[str, Entry] = field(default_factory=dict[str, Entry])  # what was pending: repeats get their answer
     reversed: set[str] = field(default_factory=set[str])
-    approvals: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])  # pending -> name -> role
+    approvals: dict[str, dict[str, Agreed]] = field(default_factory=dict[str, dict[str, Agreed]])  # pending -> name
     lifelines: set[str] = field(default_factory=set[str])  # accounts that a charter has made lifelines
     closings: dict[str, Closing] = field(default_factory=dict[str, Closing])  # asked for, not agreed yet
     officers: dict[str, str] | None = None  # who may close -> did:key or ''; None while the rules do not say `named`
@@ -109,7 +117,8 @@ def absorb_rule(state: LedgerState, entry: Entry) -> None:
         case orders.APPROVAL:
             of = str(body["proposal"])
             if of in state.pending:
-                state.approvals.setdefault(of, {})[str(body["by"])] = str(body["role"])
+                agreed = Agreed(str(body["role"]), str(body.get("actor", "")))
+                state.approvals.setdefault(of, {})[str(body["by"])] = agreed
         case orders.PERIOD_CLOSING:
             by, actor = str(body["by"]), str(body.get("actor", ""))
             key = (state.officers or {}).get(by, "")
@@ -120,6 +129,11 @@ def absorb_rule(state: LedgerState, entry: Entry) -> None:
         case _:  # period.close
             state.sealed_until = Instant(max(state.sealed_until, int(str(body["until"]))))
             state.closings = {key: one for key, one in state.closings.items() if one.until > state.sealed_until}
+
+
+def roles_of(state: LedgerState, pending: str) -> dict[str, str]:
+    """Returns who has approved a pending entry, and in which role."""
+    return {name: one.role for name, one in state.approvals.get(pending, {}).items()}
 
 
 def lifelines_in(body: Mapping[str, Json]) -> set[str]:

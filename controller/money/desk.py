@@ -23,7 +23,7 @@ from controller.ledger.orders import (
     VoidPending,
 )
 from controller.ledger.quorum import QUORUM, NotCanonical, quorum_of
-from controller.ledger.state import LedgerState
+from controller.ledger.state import LedgerState, roles_of
 from controller.money.arrears import arrears, kept, step_text
 from controller.money.cashbook import (
     ARREARS_DONE,
@@ -314,10 +314,10 @@ def _approve(book: CashBook, state: LedgerState, asked: Asked, request: Request)
     proposal, by = _open_proposal(book, state, request, asked), _needed(request, "as")
     if by in proposal.approved and asked.id in state.leaves:
         return Decision((), f"proposal {proposal.number}: {proposal.body.get('text')} is approved by {by}")
-    approve = Approve(asked.id, asked.now, proposal.id, proposal.leaf, by, _text(request, "signature"))
+    approve = Approve(asked.id, asked.now, proposal.id, proposal.leaf, by, asked.by, _text(request, "signature"))
     pending = state.pending.get(proposal.id)
     quorum = None if pending is None else quorum_of(pending.body)
-    so_far = dict(state.approvals.get(proposal.id, {}))
+    so_far = roles_of(state, proposal.id)
     if quorum is not None and by in quorum.who:
         so_far[by] = quorum.who[by].role
     missing = "" if quorum is None else quorum.missing(so_far)

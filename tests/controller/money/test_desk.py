@@ -83,8 +83,11 @@ class Desk:
         self.folder, self.count, self.now = folder, 0, NOW
         self.books = Books.open(folder / "ledger.db", village_rules())
 
-    def ask(self, do: str, id: str = "", login: str = "root", **fields) -> tuple[str, str]:
+    def ask(self, do: str, id: str = "", login: str = "", **fields) -> tuple[str, str]:
         self.count += 1
+        login = login or (
+            str(fields.get("as_")) if do == "approve" else "root"
+        )  # everybody approves at a login of their own
         own = id or derived_id(self.now, "desk", self.count)
         answer = self.books.till.ask(
             Asked(own, login, self.now), {"do": do, **{k.rstrip("_"): v for k, v in fields.items()}}
@@ -182,6 +185,9 @@ def test_spending_needs_a_budget_and_its_approvals(desk):
     assert desk.ask("approve", proposal=1, as_="ben")[0] == "bad-signature"
     assert desk.ask("approve", proposal=1, as_="ben", signature=sign_approval(KEY, desk.leaf(1)))[0] == "ok"
     assert desk.book.proposals[0].state == "open"
+    code, words = desk.ask("approve", proposal=1, as_="ana", login="ben")
+    assert code == "wrong-quorum", "who has ben's key and login is not shown to be ana as well"
+    assert "ana is logged in as ben, like ben: use a login of your own, or a key" in words
     assert "1 of 2" not in desk.ask("approve", proposal=1, as_="ana")[1]
     assert desk.book.proposals[0].state == "done"
     code, words = desk.ask("spend", amount="31", budget="pump", to="P", method="cash", purpose="x")

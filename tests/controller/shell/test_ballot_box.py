@@ -43,7 +43,7 @@ class Community:
     def ask(self, now: Instant, **request: object) -> CommandResult:
         self.asked += 1
         identity = derived_id(now, "test", self.asked)
-        return self.books.till.ask(Asked(identity, "ana", now), request)
+        return self.books.till.ask(Asked(identity, str(request.get("as", "ana")), now), request)
 
     def open(self, now: Instant, start: Instant = CHANGE, **changes: str | int) -> CommandResult:
         return self.ask(now, do="vote-open", document=document(charter_file(start, **changes)))
