@@ -8,6 +8,7 @@ from decimal import Decimal
 from controller.civil import moment_text
 from controller.ledger.canonical import Json
 from controller.ledger.entries import is_entry_id
+from controller.ledger.sealing import ERASED_TEXT, is_shut
 from controller.settlement.run_names import name_in
 from devices.clock import Instant
 
@@ -31,6 +32,8 @@ def entry_text(kind: str, body: Mapping[str, Json], member: str = "", period: st
         value += f" until {body['until']}" if "until" in body else ""
         why = body.get("reason") or body.get("note") or "no note"
         return f"{body.get('by')}: {kind} {what}{value} ({why}) -> {body.get('result')}"
+    if is_shut(body):
+        return " ".join(part for part in (kind, member, period, ERASED_TEXT) if part)
     if "text" in body:
         state = body.get("to") or body.get("state")
         return f"{body['text']} [{state}]" if state else str(body["text"])

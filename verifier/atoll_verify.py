@@ -131,8 +131,8 @@ class Bundle:
     def __init__(self, data: bytes, lines: list[Json]) -> None:
         self.top, self.data, self.lines = parse(data, "bundle"), data, lines
         version, self.parts = self.top["atoll_bundle"].whole(), sorted(cast("dict[str, Json]", self.top.value))
-        self.top.need(version in (1, 2, 3), f"has version {version}; this verifier knows 1 to 3")
-        self.top.need(self.parts == sorted(PARTS + ["ocmf"] * (version == 3)), "has other parts than its version names")
+        self.top.need(version in (1, 2, 3, 4), f"has version {version}; this verifier knows 1 to 4")
+        self.top.need(self.parts == sorted(PARTS + ["ocmf"] * (version > 2)), "has other parts than its version names")
         if self.top["consistency"].value is not None:
             self.top["consistency"].only("size", "proof")
         self.member, self.period = self.top["member"].text(), self.top["period"].text()
@@ -228,13 +228,14 @@ class Bundle:
                 self.clocks[point.text()].append(clock)
             self.gateways |= {(body["node"].text(), body["key"].text())} if kind == "gateway.key" else set()
         for (kind, name, _), entry in self.entries.items():
-            body = entry["body"]
-            for item in body["inputs"].items() if kind == "settle.day" else ():
-                point, known = item.items(3)[0].text(), self.known[item.items(3)[0].text()]
+            for item in (body := entry["body"])["inputs"].items() if kind == "settle.day" else ():
+                wide = self.top["atoll_bundle"].value == 4 and isinstance(item.value, list) and len(item.value) > 3
+                first, *_, salt = item.items(4 if wide else 3)  # salt: without it nobody guesses from the log's hash
+                point, known = first.text(), self.known[first.text()]
                 low, high = (bisect_left(known, (body[key].whole(),)) for key in ("start", "end"))
                 kept, what, unit = known[low:high], f"records {point} {name}", series[point] if low < high else series
                 root = root_of([record_leaf(record, point, unit["commodity"].text()) for record in kept])
-                item.same([point, len(kept), root.hex()], what)
+                item.same([point, len(kept), root.hex(), *[salt.text()] * wide], what)
                 left -= len(kept)
                 shown = displayed(kept, unit["commodity"].text()) if kept else []
                 self.lines.append([what, "; ".join([f"{len(kept)} records", *shown])])

@@ -37,10 +37,10 @@ def member() -> None:
 def export(who: str, data_dir: Path, output: Path, devices: tuple[str, ...]) -> None:
     """Write everything of MEMBER: entries, bills, records, balances, and the live readings of its meters. Reads only.
 
-    Its meters are known from the ledger; name inverter, charger and the like with --device.
+    Its meters, and when they were its own, are known from the ledger; name inverter, charger etc. with --device.
     """
     from controller.cli.remote import ledger_file
-    from controller.shell.member_data import UnknownMember, write_export
+    from controller.shell.member_data import UnknownMember, own_spans, write_export
     from controller.shell.member_data import export as collect
     from controller.shell.member_readings import write_readings
     from controller.store.ledger_file import NotALedger
@@ -48,10 +48,8 @@ def export(who: str, data_dir: Path, output: Path, devices: tuple[str, ...]) -> 
     try:
         document = collect(ledger_file(data_dir), who)
         paths = write_export(document, output)
-        points = document["usage_points"]
-        meters = map(str, points if isinstance(points, list) else ())
         table = output.with_suffix(".csv")
-        count = write_readings(data_dir, {*meters, *devices}, table)
+        count = write_readings(data_dir, own_spans(ledger_file(data_dir), who, devices), table)
     except UnknownMember as error:
         raise Refusal(str(error), hint=f"atoll ledger show {data_dir} lists the accounts") from error
     except NotALedger as error:
@@ -87,10 +85,10 @@ def erase(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Destroy keys, bodies, records and live readings of MEMBER, who has left; stop the hub first. Cannot be undone.
+    """Destroy keys, words, records and live readings of MEMBER, who has left; stop the hub first. Cannot be undone.
 
-    Its meters are known from the ledger; name inverter, charger and the like with --device. Backups in the data
-    directory are written anew without its readings and keys; name others with --copy.
+    Its meters, and when they were its own, are known from the ledger; name inverter, charger etc. with --device.
+    Backups in the data directory are written anew without its readings and keys; name others with --copy.
     """
     from controller.cli.remote import ledger_file
     from controller.shell.journal import JournalDamaged

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from controller.ledger.canonical import Json
 from controller.ledger.entries import MOVING, Entry, EntryState, Posting
 from controller.ledger.orders import APPROVAL, PERIOD_CLOSE, PERIOD_CLOSING
+from controller.ledger.sealing import is_shut, shown
 from controller.ledger.state import lifelines_in
 from controller.money.rules import MONEY_RULES, MoneyRules, parse_rules
 from controller.settlement.accounts import TREASURY, owes_account
@@ -241,7 +242,7 @@ class CashBook:
             case kind, EntryState.POSTED if kind == ARREARS:
                 self.steps.add(_step(entry.body))
             case kind, EntryState.POSTED if kind == ARREARS_DONE:
-                self.steps_done[_step(entry.body)] = f"{entry.body['by']}: {entry.body['note']}"
+                self.steps_done[_step(entry.body)] = f"{entry.body['by']}: {shown(entry.body, 'note')}"
             case kind, _ if kind in (APPROVAL, PERIOD_CLOSING, PERIOD_CLOSE):
                 self._agreement(entry)
             case _:
@@ -313,11 +314,11 @@ class CashBook:
         body = entry.body
         receipt = Receipt(
             int(str(body["receipt"])), seq, entry.id, entry.at, str(body["member"]), int(str(body["amount"])),
-            str(body["method"]), str(body["ref"]), str(body.get("note", "")), str(body["by"]),
+            str(body["method"]), shown(body, "ref"), shown(body, "note"), str(body["by"]),
         )  # fmt: skip
         self.receipts.append(receipt)
         self.by_id[entry.id] = receipt
-        if receipt.ref:
+        if receipt.ref and not is_shut(body):
             self.refs[receipt.method, ref_key(receipt.ref)] = receipt.number
 
     def _cancel(self, refers: str) -> None:
@@ -352,7 +353,7 @@ class CashBook:
                 proposal.id,
                 entry.at,
                 str(body["member"]),
-                str(body["device"]),
+                shown(body, "device"),
                 proposal.amount,
                 int(str(body["bills"])),
             )

@@ -23,6 +23,7 @@ from controller.ledger.orders import (
     VoidPending,
 )
 from controller.ledger.quorum import QUORUM, NotCanonical, quorum_of
+from controller.ledger.sealing import shown
 from controller.ledger.state import LedgerState, roles_of
 from controller.money.arrears import arrears, kept, step_text
 from controller.money.cashbook import (
@@ -294,7 +295,7 @@ def _propose(
 ) -> Decision:  # fmt: skip
     known = book.by_id.get(asked.id)
     if isinstance(known, Proposal):
-        return Decision((), f"proposal {known.number}: {known.body.get('text')}")
+        return Decision((), f"proposal {known.number}: {shown(known.body, 'text')}")
     rules = book.rules
     if not rules.officers:
         raise _Refusal("no-officers", "nobody may approve yet: name officers under [treasury] in the site file")
@@ -313,7 +314,7 @@ def _propose(
 def _approve(book: CashBook, state: LedgerState, asked: Asked, request: Request) -> Decision:
     proposal, by = _open_proposal(book, state, request, asked), _needed(request, "as")
     if by in proposal.approved and asked.id in state.leaves:
-        return Decision((), f"proposal {proposal.number}: {proposal.body.get('text')} is approved by {by}")
+        return Decision((), f"proposal {proposal.number}: {shown(proposal.body, 'text')} is approved by {by}")
     approve = Approve(asked.id, asked.now, proposal.id, proposal.leaf, by, asked.by, _text(request, "signature"))
     pending = state.pending.get(proposal.id)
     quorum = None if pending is None else quorum_of(pending.body)
@@ -323,7 +324,7 @@ def _approve(book: CashBook, state: LedgerState, asked: Asked, request: Request)
     missing = "" if quorum is None else quorum.missing(so_far)
     if proposal.kind == PAYOUT and not missing:
         _need_credit(book, proposal)
-    words = f"proposal {proposal.number}: {proposal.body.get('text')}"
+    words = f"proposal {proposal.number}: {shown(proposal.body, 'text')}"
     if missing:
         return Decision((approve,), f"{words} is approved by {by}; {missing}")
     final = PostPending(derived_id(asked.now, "final", asked.id), asked.now, proposal.id)

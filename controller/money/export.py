@@ -14,6 +14,7 @@ from datetime import date, timedelta
 
 from controller.civil import local_time
 from controller.ledger.entries import MOVING, Entry, EntryState
+from controller.ledger.sealing import ERASED_TEXT, is_shut
 from controller.settlement.run_names import name_in
 
 FORMATS = ("beancount", "hledger", "csv", "ocmf")
@@ -125,11 +126,8 @@ def _day(head: ExportHead, entry: Entry) -> date:
 
 def _text(entry: Entry) -> str:
     body = entry.body
-    words = (
-        body.get("text")
-        or body.get("reason")
-        or " ".join(str(body[key]) for key in ("member", "day", "period") if body.get(key))
-    )
+    about = " ".join(str(body[key]) for key in ("member", "day", "period") if body.get(key))
+    words = f"{about} {ERASED_TEXT}".strip() if is_shut(body) else body.get("text") or body.get("reason") or about
     undone = "reversal: " if entry.state is EntryState.REVERSAL else ""
     return "".join(letter for letter in f"{undone}{words}" if letter.isprintable() and letter not in '"\\;|')
 

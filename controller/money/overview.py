@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from controller.civil import local_time
 from controller.ledger.canonical import Json
+from controller.ledger.sealing import shown
 from controller.money.cashbook import CashBook, Proposal, budget_account, treasury_accounts
 from controller.money.desk import money_text, owes_text
 from devices.clock import Instant
@@ -28,7 +29,7 @@ def overview(book: CashBook) -> dict[str, Json]:
         "proposals": [
             {
                 "proposal": one.number, "id": one.id, "leaf": one.leaf, "kind": one.kind, "amount": money(one.amount),
-                "text": str(one.body.get("text")), "state": one.state, "approved": list(one.approved),
+                "text": shown(one.body, "text"), "state": one.state, "approved": list(one.approved),
                 "expires": one.expires,
             }
             for one in book.proposals
@@ -73,7 +74,7 @@ def proposal_text(one: Proposal, book: CashBook) -> str:
     """Returns one proposal in a line."""
     who = f", approved by {', '.join(one.approved)}" if one.approved else ""
     until = f" until {_day(book, one.expires)}" if one.state == "open" else ""
-    return f"{one.state}{until}: {one.body.get('text')}{who}"
+    return f"{one.state}{until}: {shown(one.body, 'text')}{who}"
 
 
 def _day(book: CashBook, instant: Instant) -> str:

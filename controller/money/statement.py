@@ -10,6 +10,7 @@ from html import escape
 from controller.civil import local_time
 from controller.ledger.canonical import Json
 from controller.ledger.entries import MOVING, Entry, EntryState
+from controller.ledger.sealing import shown
 from controller.money.cashbook import CashBook, Move
 from controller.money.closing import period_bounds
 from controller.money.desk import money_text
@@ -106,11 +107,11 @@ def move_text(move: Move) -> str:
     """Returns what a movement was, in words."""
     body = move.body
     if move.state == EntryState.REVERSAL:
-        return f"{move.kind} taken back: {body.get('reason')}"
+        return f"{move.kind} taken back: {shown(body, 'reason')}"
     if move.kind == BILL:
         run = name_in(body)
         return f"bill of {body.get('period')}" + (f", settled again ({run})" if run not in ("", FINAL) else "")
-    return str(body.get("text", move.kind))
+    return shown(body, "text") or move.kind
 
 
 def document(made: Statement, book: CashBook) -> Mapping[str, Json]:

@@ -55,6 +55,9 @@ RUN_DAY = "run.day"
 BILL = "bill"
 RUN_BILL = "run.bill"
 DIVIDEND = "dividend"
+DELIVERY, DELIVERED = "delivery", "done"
+"""Kind and state of the entry by which the hub notes that something has arrived."""
+NO_SALTS: Mapping[str, str] = {}
 RUN_KINDS = (SETTLE_DAY, SETTLE_GRID, RUN_DAY, BILL, DIVIDEND, RUN_BILL)
 _UNNAMED = frozenset({Method.GAP, Method.GATEWAY})
 """A day with only these says no methods: ledgers from before there were others do not."""
@@ -104,6 +107,19 @@ class DayResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Rest:
+    """What is known of members whose data were erased when their day is settled again for the others."""
+
+    points: tuple[str, ...]  # every usage point of the day, in the order of the rules
+    totals: SlotTotals  # theirs alone
+    days: tuple[MemberDay, ...]  # as their postings have it
+    held: Mapping[str, str]
+    estimated: Mapping[str, int]
+    records: int
+    leaves: Mapping[str, bytes]  # of the run's inputs, by usage point
+
+
+@dataclass(frozen=True, slots=True)
 class BilledDay:
     """What a bill needs of a settled day, read back from the log."""
 
@@ -128,9 +144,13 @@ class BilledDay:
 
 
 def settle_day(
-    rules: Rules, charter_id: str, day: LocalDay, bands: Sequence[int], points: Mapping[str, PointDay]
-) -> DayResult:
+    rules: Rules, charter_id: str, day: LocalDay, bands: Sequence[int], points: Mapping[str, PointDay],
+    salts: Mapping[str, str] = NO_SALTS, rest: Rest | None = None,
+) -> DayResult:  # fmt: skip
     """Returns one meter-day settled for everybody; `points` holds every expected usage point.
+
+    `salts` are hex texts by usage point, of those whose registers nobody shall be able to guess from the log's hashes.
+    With a `rest`, `rules` and `points` are those of the others.
 
     Raises:
         ValueError: the tariff table and the day disagree about the number of slots.
@@ -138,6 +158,9 @@ def settle_day(
     if len(bands) != day.slots:
         raise ValueError(f"{day.name} has {day.slots} slots, the tariff table {len(bands)}")
     totals = slot_totals([points[name] for name in rules.energy_points()], day.slots)
+    if rest is not None:
+        sums = (zip(totals.taken, rest.totals.taken, strict=True), zip(totals.given, rest.totals.given, strict=True))
+        totals = SlotTotals(*(tuple(map(sum, rows)) for rows in sums))
     clauses = None
     if rules.charter.clauses is not None:
         clauses = clause_day(rules.charter, day.start, bands, rules.members, points)
@@ -155,25 +178,41 @@ def settle_day(
             SETTLE_DAY,
             member.id,
             day_postings(member.id, members[member.id]),
-            _day_body(head, member, members, points) | _clause_lines(clauses, member.id),
+            _day_body(head, member, members, points, salts) | _clause_lines(clauses, member.id),
         )
         for member in rules.members
     ]
     drafts.append(
         Draft(
-            SETTLE_GRID, "", grid_postings(grid, members.values()), _grid_body(head, grid, meter) | _exchange(clauses)
+            SETTLE_GRID,
+            "",
+            grid_postings(grid, [*members.values(), *(() if rest is None else rest.days)]),
+            _grid_body(head, grid, meter) | _exchange(clauses),
         )
     )
-    held = tuple((name, point.quarantine.value) for name in rules.points() if (point := points[name]).quarantine)
-    run = _run_body(head, totals, held, [points[name] for name in rules.points()])
+    run, held = _run_body(head, totals, rules.points(), points, salts, rest)
     if clauses is not None:
         run["public"] = clauses.public
     drafts.append(Draft(RUN_DAY, "", (), run))
     return DayResult(totals, members, grid, held, sum(point.estimated for point in points.values()), tuple(drafts))
 
 
-def settle_period(rules: Rules, name: str, days: Sequence[BilledDay]) -> tuple[Draft, ...]:
-    """Returns the bills of a period, one per member, and the entry that closes it.
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """Bills that stand whatever is settled again: whose, and what they come to together."""
+
+    members: frozenset[str] = frozenset()
+    billed: int = 0  # minor units
+    exact: int = 0
+
+
+NOTHING_FIXED = Fixed()
+
+
+def settle_period(
+    rules: Rules, name: str, days: Sequence[BilledDay], fixed: Fixed = NOTHING_FIXED
+) -> tuple[Draft, ...]:
+    """Returns the bills of a period, one per member but those that are fixed, and the entry that closes it.
 
     Money is rounded once per bill; the sum of the exact amounts is rounded once too, and the difference goes
     to the visible rounding account.
@@ -181,9 +220,9 @@ def settle_period(rules: Rules, name: str, days: Sequence[BilledDay]) -> tuple[D
     charter = rules.charter
     head: dict[str, Json] = {"period": name, "days": [day.day for day in days]}
     drafts: list[Draft] = []
-    billed = numerator = 0
+    billed, numerator = fixed.billed, fixed.exact
     present = {member.id for member in rules.members}
-    for member in _billed(rules, days):
+    for member in [one for one in _billed(rules, days) if one.id not in fixed.members]:
         lines = merge(
             [*(day.lines_of(member.id) for day in days if member.id in day.members), *_whole(rules, member.id, days)]
         )
@@ -322,8 +361,9 @@ def parse_day(body: Mapping[str, Json]) -> MemberDay:
 
 
 def _day_body(
-    head: Mapping[str, Json], member: Member, members: Mapping[str, MemberDay], points: Mapping[str, PointDay]
-) -> dict[str, Json]:
+    head: Mapping[str, Json], member: Member, members: Mapping[str, MemberDay], points: Mapping[str, PointDay],
+    salts: Mapping[str, str],
+) -> dict[str, Json]:  # fmt: skip
     own = [points[name] for name in (*member.usage_points, *member.water_points)]
     methods: list[Json] = [[point.point, str(method), count] for point in own for method, count in point.methods]
     if {method for point in own for method, _ in point.methods} <= _UNNAMED:
@@ -335,7 +375,7 @@ def _day_body(
         "quantities": member_day_fields(members[member.id]),
         "estimated": sum(point.estimated for point in own),
         "held": [[point.point, point.quarantine.value] for point in own if point.quarantine],
-        "inputs": [_input(point) for point in own],
+        "inputs": [_input(point, salts) for point in own],
     }
 
 
@@ -346,24 +386,46 @@ def _grid_body(head: Mapping[str, Json], grid: GridDay, meter: PointDay | None) 
         "export_wh": str(grid.export_wh),
         "cost": str(grid.cost),
         "estimated": grid.estimated,
-        "inputs": [] if meter is None else [_input(meter)],
+        "inputs": [] if meter is None else [_input(meter, NO_SALTS)],
     }
 
 
 def _run_body(
-    head: Mapping[str, Json], totals: SlotTotals, held: Sequence[tuple[str, str]], points: Sequence[PointDay]
-) -> dict[str, Json]:
-    return {
+    head: Mapping[str, Json], totals: SlotTotals, names: Sequence[str], points: Mapping[str, PointDay],
+    salts: Mapping[str, str], rest: Rest | None,
+) -> tuple[dict[str, Json], tuple[tuple[str, str], ...]]:  # fmt: skip
+    """Returns the public body of a run, and (usage point, why) of what is held back."""
+    why = {name: point.quarantine.value for name, point in points.items() if point.quarantine}
+    filled = {name: point.estimated for name, point in points.items() if point.estimated}
+    leaves = {name: leaf_hash(encode(_input(points[name], salts))) for name in names}
+    records = sum(points[name].records for name in names)
+    if rest is not None:
+        names, records = rest.points, records + rest.records
+        why, filled, leaves = {**why, **rest.held}, {**filled, **rest.estimated}, {**leaves, **rest.leaves}
+    held = tuple((name, why[name]) for name in names if name in why)
+    body: dict[str, Json] = {
         **head,
         "taken": list(totals.taken),
         "given": list(totals.given),
-        "held": [[name, why] for name, why in held],
-        "estimated": [[point.point, point.estimated] for point in points if point.estimated],
-        "records": sum(point.records for point in points),
-        "input_root": root_of([leaf_hash(encode(_input(point))) for point in points]).hex(),
+        "held": [[name, reason] for name, reason in held],
+        "estimated": [[name, filled[name]] for name in names if name in filled],
+        "records": records,
+        "input_root": root_of([leaves[name] for name in names]).hex(),
     }
+    return body, held
 
 
-def _input(point: PointDay) -> list[Json]:
-    """Returns [usage point, records, root of their leaves]: what the run commits to."""
-    return [point.point, point.records, point.root.hex()]
+def _input(point: PointDay, salts: Mapping[str, str]) -> list[Json]:
+    """Returns [usage point, records, root of their leaves], and the salt if there is one: what the run commits to.
+
+    The log shows the hash of this; without the salt a day without use could be found by trying registers.
+    """
+    salt = salts.get(point.point)
+    return [point.point, point.records, point.root.hex(), *([salt] if salt else [])]
+
+
+def salted_in(body: Mapping[str, Json]) -> dict[str, str]:
+    """Returns the salts in the body of a day's entry, by usage point."""
+    inputs = body.get("inputs")
+    rows = [row for row in inputs if isinstance(row, list)] if isinstance(inputs, list) else []
+    return {str(row[0]): str(row[3]) for row in rows if len(row) == 4}

@@ -17,17 +17,17 @@ from controller.ledger.log_keys import LOG_KEY, LogKey, key_of
 from controller.ledger.log_policy import LOG_POLICY, policy_of, read_policy
 from controller.ledger.merkle import Tree, leaf_hash
 from controller.ledger.note import Checkpoint, NoteError, verify
+from controller.ledger.sealing import is_shut
 from controller.settlement.evidence import (
     CLOCK_SET,
     EVIDENCE_KINDS,
     METER_REPLACED,
     parse_clock_set,
-    parse_replacement,
 )
 from controller.settlement.intervals import BRACKET_MS
 from controller.settlement.published import CHARTER, CHARTER_TABLE, VOTE, Published
 from controller.settlement.run_names import name_in
-from controller.settlement.runs import BILL, RUN_DAY, SETTLE_DAY, SETTLE_GRID, Rules
+from controller.settlement.runs import BILL, RUN_DAY, SETTLE_DAY, SETTLE_GRID, Rules, salted_in
 from controller.settlement.tariff import LocalDay
 from controller.shell.log_keys import published_keys
 from controller.shell.settlement_runs import DAY_KINDS, Settled, deliveries
@@ -43,6 +43,8 @@ SEALED_VERSION = 2
 """With entries that are a member's own, or with a log key that was handed over."""
 SIGNED_VERSION = 3
 """With signed meter-days, or with statements about meters and clocks."""
+SALTED_VERSION = 4
+"""With salts in what a day's run commits to."""
 
 
 class NoSuchBill(LookupError):
@@ -119,7 +121,7 @@ class _Export:
         bill = self._standing(self._period, BILL, self._member)
         if bill is None:
             raise NoSuchBill(f"no bill of {self._member!r} for {self._period!r} stands in this ledger")
-        if "sealed" in bill.sealed().entry.body:
+        if is_shut(bill.sealed().entry.body):
             raise NoSuchBill(f"the key of {self._member!r} is not in keys.db beside the ledger: erased, or a bare copy")
         days = [self._day(name) for name in _texts(bill.sealed().entry.body.get("days"))]
         self._wait_for_corrections(days)
@@ -141,11 +143,10 @@ class _Export:
         signed: dict[str, Json] = {
             point: rows for point in sorted(self._points) if (rows := self._signed_texts(point, days))
         }
-        stated = any(row.kind in (*EVIDENCE_KINDS, GATEWAY_KEY) for row in self._rows.values())
-        version = SEALED_VERSION if self._needs_version_2() else BUNDLE_VERSION
+        version = self._version(signed=bool(signed))
         document: dict[str, Json] = {
-            "atoll_bundle": SIGNED_VERSION if signed or stated else version,
-            **({"ocmf": signed} if signed or stated else {}),
+            "atoll_bundle": version,
+            **({"ocmf": signed} if version >= SIGNED_VERSION else {}),
             "member": self._member,
             "period": self._period,
             "checkpoint": note,
@@ -160,7 +161,8 @@ class _Export:
     def _take_statements(self, days: Sequence[LocalDay]) -> None:
         """Takes what is stated about the member's meters and their clocks, and the keys of their gateways."""
         for row in self._file.of_kind(METER_REPLACED):
-            if parse_replacement(row.sealed().entry.body).usage_point in self._points:
+            body = row.sealed().entry.body
+            if body.get("usage_point") in self._points and row.member in ("", self._member):  # not a former tenant's
                 self._take(row)
         for row in self._file.of_kind(CLOCK_SET):
             if parse_clock_set(row.sealed().entry.body).usage_points & self._points.keys():
@@ -177,8 +179,14 @@ class _Export:
         texts = signed_texts(self._file, point, days[0].start, days[-1].end)
         return [[one.node, one.key, one.text.decode("utf-8", "replace")] for one in texts]
 
-    def _needs_version_2(self) -> bool:
-        return any(row.opened or row.kind == LOG_KEY for row in self._rows.values())
+    def _version(self, *, signed: bool) -> int:
+        """Returns the lowest version that holds what is in the bundle."""
+        rows = self._rows.values()
+        if any(row.kind == SETTLE_DAY and salted_in(row.sealed().entry.body) for row in rows):
+            return SALTED_VERSION
+        if signed or any(row.kind in (*EVIDENCE_KINDS, GATEWAY_KEY) for row in rows):
+            return SIGNED_VERSION
+        return SEALED_VERSION if any(row.opened or row.kind == LOG_KEY for row in rows) else BUNDLE_VERSION
 
     def _standing(self, period: str, kind: str, member: str) -> EntryRow | None:
         for row in reversed(self._file.of_period(period, (kind,))):
@@ -249,7 +257,7 @@ class _Export:
             for item in inputs if isinstance(inputs, list) else ():
                 assert isinstance(item, list)
                 found[str(item[0])] = leaf_hash(encode(item))
-            if "sealed" in body:  # a neighbour whose text is gone: its leaves stay
+            if is_shut(body):  # a neighbour whose text is gone: its leaves stay
                 leaves = [bytes.fromhex(text) for text in _texts(body.get("leaves", []))]
                 found |= dict(zip(own[member], leaves, strict=True))
         return [_Point(name, found[name]) for name in rules.points()]

@@ -29,19 +29,21 @@ from controller.settlement.intervals import BRACKET_MS, Kept, Quarantine, anonym
 from controller.settlement.run_names import PROVISIONAL
 from controller.settlement.runs import RUN_BILL, RUN_DAY
 from controller.settlement.tariff import LocalDay
+from controller.settlement.tenancy import Tenancies
 from controller.shell.day_shelf import DayShelf
 from controller.shell.journal import Journal
 from controller.shell.key_desk import KeyDesk
 from controller.shell.ledger_reader import LedgerReader
 from controller.shell.log_keys import Keyring, log_origin, signer_for
-from controller.shell.member_data import erased_points
+from controller.shell.member_data import erased_spans
 from controller.shell.rulebook import BooksRules, ChangedForLife, RuleBook
 from controller.shell.settlement_runs import RunResult, RunWriter
 from controller.shell.statements import Statements
+from controller.shell.tenants import key_owners, read_charters, read_tenancies
 from controller.shell.tile_shelf import TileShelf
 from controller.shell.till import Till
 from controller.store.ledger_file import MEMORY, LedgerFile
-from controller.store.ledger_rows import MeterRow, RefusedRow, member_owner, point_owner
+from controller.store.ledger_rows import MeterRow, RefusedRow
 from controller.store.member_keys import KEYS, ensure
 from devices.clock import DAY_MS, SLOT_MS, Instant
 from devices.model import IntervalRecord
@@ -108,9 +110,9 @@ class Books:
         self._now: Instant | None = None  # the latest that the hub has named
         self._oldest = Instant(min(r.charter.valid_from for r in self._book.published.rules.values()) - OLDEST_MS)
         self.counters = dict.fromkeys(("accepted", "duplicates", "refused", "early", "conflicts", "late"), 0)
-        self._erased = erased_points(file) - {
-            point for member in rules.members for point in (*member.usage_points, *member.water_points)
-        }
+        self._tenancies: tuple[int, Tenancies] | None = None  # with how many charters there were
+        file.tenant_at = self._tenant_at
+        self._erased = erased_spans(file, self._tenants(), {member.id for member in rules.members})
         self._resume()
 
     @classmethod
@@ -125,7 +127,7 @@ class Books:
         """
         file = LedgerFile.write(path, durability)
         if rules.key is None and str(path) != MEMORY:
-            file.vault = ensure(Path(path).parent / KEYS, _owners(rules))
+            file.vault = ensure(Path(path).parent / KEYS, key_owners(read_charters(file), rules.members))
         origin = log_origin(rules.site_id)
         if rules.key is not None:
             return cls(file, rules, Signer(origin, rules.key))
@@ -176,6 +178,7 @@ class Books:
         fresh: dict[tuple[str, int, int], bytes] = {}
         rows: list[Kept] = []
         refused: list[Refusal] = []
+        unseen: list[bytes] = []
         duplicates = late = 0
         pages_of, touched = self._in.pages, self._touched
         latest = None if self._now is None else self._now + EARLY_MS
@@ -209,11 +212,16 @@ class Books:
             kept = Kept(record, record_leaf(record))
             fresh[record.usage_point, record.meter_epoch, record.page] = kept.leaf
             rows.append(kept)
-            late += self._in.arrive(
+            marked = len(self._in.late)
+            came = self._in.arrive(
                 kept, self._day_of(record.start), self._watched, self._book.calendar, filling=filling
             )
+            late += came
+            if self._erased and (came or len(self._in.late) > marked):
+                unseen.append(kept.leaf)
         if rows:
             self._file.add_records(rows)
+        self._file.add_unseen(unseen)
         self.counters["accepted"] += len(rows)
         self.counters["duplicates"] += duplicates
         self.counters["late"] += late
@@ -321,9 +329,18 @@ class Books:
 
     def _unwanted(self, record: IntervalRecord) -> str:
         """Returns why this ledger does not want a record that is sound, or ''."""
-        if record.usage_point in self._erased:
+        if any(start <= record.start < end for start, end in self._erased.get(record.usage_point, ())):
             return "its member's data were erased"
         return "" if record.start >= self._oldest else "from before the community's first year"
+
+    def _tenant_at(self, point: str, at: Instant) -> str:
+        return self._tenants().owner(point, at)
+
+    def _tenants(self) -> Tenancies:
+        count = len(self._book.published.rules)
+        if self._tenancies is None or self._tenancies[0] != count:
+            self._tenancies = count, read_tenancies(self._file, self._book.published)
+        return self._tenancies[1]
 
     def _watch(self, now: Instant) -> None:
         """Looks at the meters of the rules in force now."""
@@ -352,15 +369,17 @@ class Books:
         self.counters["conflicts"] += 1
         reason = "this page was taken before with other content; the first one stands"
         if self.counters["conflicts"] <= CONFLICTS_LOGGED_MAX:
-            leaf = record_leaf(record).hex()
+            leaf, owner = record_leaf(record), self._file.sealer(record.usage_point, record.start)
+            place = f"conflict/{record.meter_epoch}/{record.page}"
+            digest = self._file.vault.commitment(owner, place, leaf) if owner else leaf.hex()
             body: dict[str, Json] = {
                 "usage_point": record.usage_point,
                 "epoch": record.meter_epoch,
                 "page": record.page,
-                "leaf": leaf,
+                "salted" if owner else "leaf": digest,
             }
             at = max(Instant(0), record.end)
-            self._journal.write(Post(derived_id(at, "conflict", leaf), at, RECORD_CONFLICT, (), body))
+            self._journal.write(Post(derived_id(at, "conflict", digest), at, RECORD_CONFLICT, (), body))
         return Refusal(record.usage_point, record.meter_epoch, record.page, reason)
 
     def _early(self, record: IntervalRecord) -> Refusal:
@@ -409,16 +428,18 @@ class Books:
         """Settles late days again, and bills again what they change."""
         results: list[RunResult] = []
         periods: dict[str, LocalDay] = {}
+        unseen = self._file.unseen()
         for start in sorted(self._in.late):
             day = self._book.calendar.day_of(start)
             self._file.clear_late(start)
-            result = self._runs.settle(day, self._runs.records_of(day), self._in.since, now)
+            result = self._runs.settle(day, self._runs.records_of(day), self._in.since, now, unseen)
             self._remember(day)
             if result.entries:
                 results.append(result)
                 periods.setdefault(self._period(day), day)
         self._in.late.clear()
         self._in.unsaved.clear()
+        self._file.clear_unseen()
         for period, day in periods.items():
             if self._runs.live(period, (RUN_BILL,)) or self._ends_period(self._days_of_period(day)[-1]):
                 results += self._bill(day, now)
@@ -485,16 +506,6 @@ class Books:
                 arrivals.slots.add(kept.record.start)
         arrivals.slots -= {row.slot for row, _ in self._file.provisional(open_from, latest) if not row.missing}
         arrivals.late = set(self._file.late())
-
-
-def _owners(rules: BooksRules) -> dict[str, str]:
-    """Returns whose data are a person's own: owner -> member; the community's own meters are everybody's."""
-    owners: dict[str, str] = {}
-    for member in rules.members:
-        if member.role != "community":
-            owners[member_owner(member.id)] = member.id
-            owners |= {point_owner(point): member.id for point in (*member.usage_points, *member.water_points)}
-    return owners
 
 
 def _pairs(body: Mapping[str, Json], key: str) -> list[tuple[str, str]]:

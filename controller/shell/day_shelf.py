@@ -211,7 +211,7 @@ class DayShelf:
             "INSERT INTO signed_days VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 point, day.page, first.meter_epoch, first.page, last.page, first.start, last.end, node, key,
-                stored_text(self._file, point, day.page, text),
+                stored_text(self._file, point, day.page, first.start, text),
             ),
         )  # fmt: skip
         refused = self._db.execute(
@@ -235,7 +235,7 @@ class DayShelf:
         if foreign or self._refused >= REFUSED_MAX or self._stored(point, day.page):
             return
         self._file.begin()
-        stored = stored_text(self._file, point, day.page, text)
+        stored = stored_text(self._file, point, day.page, first.start, text)
         row = (point, day.page, first.start, last.end, node, key, stored)
         kept = self._db.execute(
             "INSERT OR IGNORE INTO refused_days VALUES(?, ?, ?, ?, ?, ?, ?, ?) RETURNING 1", (*row, row_digest(row))

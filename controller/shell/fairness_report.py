@@ -6,6 +6,7 @@ from pathlib import Path
 
 from controller.ledger.canonical import Json
 from controller.ledger.entries import EntryState
+from controller.ledger.sealing import is_shut
 from controller.settlement.bills import day_lines
 from controller.settlement.charter import Member
 from controller.settlement.fairness import Sums, quarter_of, report
@@ -36,7 +37,7 @@ def quarters(path: Path) -> list[dict[str, Json]]:
                 body = row.sealed().entry.body
                 days = body.get("days")
                 day = str(body.get("day") or (days[-1] if isinstance(days, list) and days else ""))
-                if "sealed" in body:  # erased: its amounts are gone for good
+                if is_shut(body):  # erased: its amounts are gone for good
                     quarter = quarter_of(row.period) if kind == SETTLE_DAY else ""
                     closed[quarter] = closed.get(quarter, 0) + 1
                     continue

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from controller.ledger.canonical import Json, encode
+from controller.ledger.canonical import Json, NotCanonical, encode
 from controller.ledger.core import apply
 from controller.ledger.cosign import Policy
 from controller.ledger.entries import EntryState, SealedEntry, derived_id
@@ -15,18 +15,25 @@ from controller.ledger.log_keys import LOG_KEY, handover
 from controller.ledger.log_policy import LOG_POLICY, handed_over, policy_body, second_key, sign_head, without_own
 from controller.ledger.merkle import Frontier, leaf_hash
 from controller.ledger.note import Checkpoint, Signer, sign
-from controller.ledger.orders import ACCOUNT_LIMITS, ACCOUNT_OPENED, Command, Duplicate, Post, Rejection
+from controller.ledger.orders import (
+    ACCOUNT_LIMITS,
+    ACCOUNT_OPENED,
+    Command,
+    Duplicate,
+    Post,
+    Rejection,
+    Reserve,
+    Reverse,
+    VoidPending,
+)
+from controller.ledger.sealing import sealed_fields, sealed_reason
 from controller.ledger.state import STATE_KINDS, LedgerState, absorb, absorb_rule
-from controller.settlement.runs import BILL, SETTLE_DAY
+from controller.shell.own_fields import PUBLIC, REASONS
 from controller.shell.restored import LOG_RESTORED, Restored, lift_mark, mark_beside
 from controller.store.ledger_file import LedgerFile
 from controller.store.ledger_port import LedgerStore
 from controller.store.ledger_rows import EntryRow, member_owner
 from devices.clock import HOUR_MS, Instant
-
-OWN_KINDS = (SETTLE_DAY, BILL)
-"""Entries whose bodies are a member's own: the log holds their salted hash, and the text is sealed beside it."""
-PUBLIC = ("member", "day", "period", "run", "replaces")
 
 
 class BookRefused(RuntimeError):
@@ -35,6 +42,16 @@ class BookRefused(RuntimeError):
 
 class JournalDamaged(OSError):
     """The log in the file does not match its last signed checkpoint; nothing may be appended to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """What of an entry is a member's own."""
+
+    member: str
+    body: Mapping[str, Json]
+    text: bytes
+    sha256: str
 
 
 class LogWriter:
@@ -72,21 +89,61 @@ class LogWriter:
         return self._frontier.root()
 
     def write(self, command: Command) -> SealedEntry | Duplicate | Rejection:
-        """Judges a command and, if it stands, appends its entry; durable after `flush` and commit."""
-        outcome = apply(self.state, command)
-        if isinstance(outcome, SealedEntry):
-            self._append(outcome)
-        return outcome
+        """Judges a command and, if it stands, appends its entry; durable after `flush` and commit.
+
+        What is a member's own is sealed first, and stands opened in the entry that is returned.
+        """
+        shown, own = self._sealed(command)
+        if own is not None and command.id in self.state.leaves:
+            before = apply(self.state, command)
+            if isinstance(before, Duplicate):  # a ledger that did not seal this kind yet took it
+                return before
+        outcome = apply(self.state, shown)
+        return self._append(outcome, own) if isinstance(outcome, SealedEntry) else outcome
 
     def write_linked(self, commands: Sequence[Command]) -> tuple[SealedEntry, ...] | Duplicate | Rejection:
-        """Judges commands that stand or fall together and, if all stand, appends their entries."""
-        outcome = apply_linked(self.state, commands)
+        """Judges commands that stand or fall together and, if all stand, appends their entries as `write` does."""
+        sealed = [self._sealed(command) for command in commands]
+        outcome = apply_linked(self.state, [shown for shown, _ in sealed])
         if isinstance(outcome, tuple):
-            for sealed in outcome:
-                self._append(sealed)
+            return tuple(self._append(entry, own) for entry, (_, own) in zip(outcome, sealed, strict=True))
         return outcome
 
-    def _append(self, sealed: SealedEntry) -> None:
+    def seals(self, member: str) -> bool:
+        """Returns whether what is a member's own is sealed: there is a key of it."""
+        return self.store.vault.has(member_owner(member))
+
+    def _sealed(self, command: Command) -> tuple[Command, _Own | None]:
+        """Returns a command as the log shall have it, and what of it is a member's own."""
+        match command:
+            case Post(body=body) | Reserve(body=body) if command.kind in PUBLIC:
+                own = self._own(command.id, body.get("member"), body)
+                if own is None:
+                    return command, None
+                public: dict[str, Json] = {key: body[key] for key in PUBLIC[command.kind] if key in body}
+                inputs = body.get("inputs")
+                if isinstance(inputs, list):  # others prove their part of a run with these, also when the text is gone
+                    public["leaves"] = [leaf_hash(encode(item)).hex() for item in inputs]
+                return replace(command, body=public | sealed_fields(own.sha256)), own
+            case Reverse(target=target) if target.entry.kind in REASONS:
+                who = target.entry.body.get("member")
+            case VoidPending(pending=pending) if (found := self.state.pending.get(pending)) and found.kind in REASONS:
+                who = found.body.get("member")
+            case _:
+                return command, None
+        own = self._own(command.id, who, {"reason": command.reason})
+        return (command, None) if own is None else (replace(command, reason=sealed_reason(own.sha256)), own)
+
+    def _own(self, place: str, member: Json, body: Mapping[str, Json]) -> _Own | None:
+        if not isinstance(member, str) or not self.seals(member):
+            return None
+        try:
+            text = encode(dict(body))
+        except NotCanonical:
+            return None  # `apply` refuses it, and says why
+        return _Own(member, body, text, self.store.vault.commitment(member_owner(member), place, text))
+
+    def _append(self, sealed: SealedEntry, own: _Own | None = None) -> SealedEntry:
         absorb(self.state, sealed)
         entry = sealed.entry
         self.store.add_entry(self._frontier.size, sealed)
@@ -96,6 +153,11 @@ class LogWriter:
         self._frontier.append(sealed.leaf)
         for posting in entry.postings:
             self._dirty.add((posting.account, posting.asset))
+        if own is None:
+            return sealed
+        payload = self.store.vault.seal_named(member_owner(own.member), entry.id, own.text)
+        self.store.add_payload(self.size - 1, own.member, payload)
+        return replace(sealed, entry=replace(entry, body=own.body))
 
     def rotate(self, id: str, at: Instant, new: Signer, why: Mapping[str, Json]) -> SealedEntry | Duplicate | Rejection:
         """Hands the log over to a new key by an entry; every tree that holds it is signed with the new key."""
@@ -208,25 +270,6 @@ class Journal(LogWriter):
         self.must(Post(derived_id(at, self.origin, LOG_RESTORED, copy.made, copy.root), at, LOG_RESTORED, (), body))
         self.file.commit()
         self.release()
-
-    def write(self, command: Command) -> SealedEntry | Duplicate | Rejection:
-        """Judges a command and, if it stands, appends its entry; what is a member's own is sealed first."""
-        if not isinstance(command, Post) or command.kind not in OWN_KINDS:
-            return super().write(command)
-        owner = member_owner(str(command.body.get("member", "")))
-        if not self.file.vault.has(owner):
-            return super().write(command)
-        text = encode(dict(command.body))
-        public: dict[str, Json] = {key: command.body[key] for key in PUBLIC if key in command.body}
-        public["sealed"] = {"v": 1, "sha256": self.file.vault.commitment(owner, command.id, text)}
-        inputs = command.body.get("inputs")
-        if isinstance(inputs, list):  # others prove their part of a run with these, also when the text is gone
-            public["leaves"] = [leaf_hash(encode(item)).hex() for item in inputs]
-        outcome = super().write(replace(command, body=public))
-        if isinstance(outcome, SealedEntry):
-            sealed = self.file.vault.seal(owner, command.id, text)
-            self.file.add_payload(self.size - 1, str(command.body["member"]), sealed)
-        return outcome
 
     def _add_head(self, note: str, now: Instant) -> None:
         """Keeps the newest head; of those before it the last of each hour keeps the log's own 3 kB cosignature."""

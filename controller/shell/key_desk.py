@@ -103,7 +103,8 @@ class KeyDesk:
             return CommandResult(asked.id, False, "unknown-key", f"{name!r} has no key in this ledger")
         if key in self._revoked:
             return CommandResult(asked.id, False, "revoked-key", f"the key of {name} is revoked already")
-        refused = self._write(asked, {"of": "member", "name": name, "key": key, **why})
+        own: dict[str, Json] = {"member": name} if self._journal.seals(name) else {}
+        refused = self._write(asked, {"of": "member", "name": name, "key": key, **own, **why})
         if refused is not None:
             return refused
         self._revoked.add(key)

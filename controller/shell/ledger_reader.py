@@ -232,10 +232,11 @@ class LedgerReader:
             return [_slot(kept) for kept in self._usable(usage_point, start, end)]
 
     def erased_points(self) -> list[str]:
-        """Returns the points of erased members' devices, by the receipts in the log."""
+        """Returns the points of erased members' devices, whose retained values are to be taken back from the broker."""
         with self._lock:
-            rows = [row.sealed().entry.body.get("points") for row in self._file.of_kind(ERASED)]
-        return [str(point) for points in rows if isinstance(points, list) for point in points]
+            rows = [row.sealed().entry.body.get("points") for row in self._file.of_kind(ERASED)]  # receipts from before
+            found = [str(point) for points in rows if isinstance(points, list) for point in points]
+            return list(dict.fromkeys([*found, *self._file.taken_back()]))
 
     def provisional(self, start: Instant, end: Instant) -> list[ProvisionalSlot]:
         """Returns the community's provisional slot totals in [start, end)."""

@@ -25,6 +25,7 @@ from controller.ledger.entries import Entry, EntryState, SealedEntry
 from controller.ledger.log_keys import LOG_KEY, LogKey, key_of, next_key
 from controller.ledger.log_policy import LOG_POLICY, LogPolicy, policy_of, read_policy
 from controller.ledger.note import NoteError
+from controller.ledger.sealing import VERSION, sealed_in
 from controller.settlement.accounts import money
 from controller.settlement.charter import Charter
 from controller.settlement.days import Pages
@@ -32,11 +33,11 @@ from controller.settlement.intervals import Kept, PointDay
 from controller.settlement.published import CHARTER, Published
 from controller.settlement.runs import RUN_DAY
 from controller.settlement.tariff import LocalDay, OutsideTable, period_name
-from controller.shell.member_data import ERASED
-from controller.shell.settlement_runs import BILL_KINDS, DAY_KINDS, Settled, closed, stands
+from controller.shell.member_data import ERASED, points_of_member
+from controller.shell.settlement_runs import BILL_KINDS, DAY_KINDS, Settled, closed, salts_in, stands
 from controller.shell.signed_days import any_signed, damaged_days, signed_texts
 from controller.store.ledger_file import LedgerFile, NotALedger
-from controller.store.ledger_rows import EntryRow, entry_period, kept_of, point_owner
+from controller.store.ledger_rows import EntryRow, entry_period, kept_of
 from controller.store.record_rows import RecordRow, plain_day, row_leaves
 from controller.vote_audit import VoteAudit
 from devices.clock import DAY_MS, Instant, iso
@@ -115,6 +116,7 @@ class _Check:
         self._runs: dict[str, LocalDay] = {}  # settled days
         self._there: dict[int, str] = {}  # entry -> the member whose sealed body lies there
         self._gone: dict[str, int] = {}  # member -> first entry whose body is not there
+        self._erased: set[str] = set()  # usage points that were an erased member's once
         self._audit = LogAudit(())
         self._pages: dict[tuple[str, int], Pages] = {}
         self._last: dict[str, RecordRow] = {}  # usage point -> the last of its records that was read
@@ -188,24 +190,26 @@ class _Check:
 
     def _payload(self, row: EntryRow, entry: Entry) -> None:
         """Compares a member's own body with its hash in the log; one that is gone needs a receipt."""
-        sealed = entry.body.get("sealed")
-        if not isinstance(sealed, Mapping):
+        sealed = sealed_in(entry.body)
+        if sealed is None:
             return
-        if sealed.get("v") != 1:
-            self._find("payloads", f"entry {row.seq}", f"cannot judge: sealed in version {sealed.get('v')!r}")
-        elif row.opened and sealed.get("sha256") != sha256(row.salt + row.opened).hexdigest():
+        version, digest = sealed
+        if version != VERSION:
+            self._find("payloads", f"entry {row.seq}", f"cannot judge: sealed in version {version!r}")
+        elif row.opened and digest != sha256(row.salt + row.opened).hexdigest():
             self._find("payloads", f"entry {row.seq}", "the body does not match its hash in the log")
-        whose = self._there.pop(row.seq, None)
+        whose, member = self._there.pop(row.seq, None), row.member or _member_in(entry)
         if whose is None:
-            self._gone.setdefault(row.member, row.seq)
-        elif whose != row.member:
-            self._find("payloads", f"entry {row.seq}", f"the body is said to be of {whose}, not of {row.member}")
+            self._gone.setdefault(member, row.seq)
+        elif whose != member:
+            self._find("payloads", f"entry {row.seq}", f"the body is said to be of {whose}, not of {member}")
 
     def _remember(self, seq: int, entry: Entry) -> None:
         if entry.state is not EntryState.POSTED:
             return
         if entry.kind == ERASED:
             self._gone.pop(str(entry.body.get("member")), None)
+            self._erased |= points_of_member(self._published, str(entry.body.get("member")))
         try:
             if entry.kind == LOG_KEY or seq == 0:
                 self._keys.append(next_key(self._keys, seq, entry.body))
@@ -315,8 +319,8 @@ class _Check:
         stored = {(row.point, row.epoch): (row.page, set(row.above)) for row in self._file.meters()}
         for key in sorted(stored.keys() | pages.keys()):
             seen, right = stored.get(key), pages.get(key)
-            if self._file.unreadable and not self._file.vault.has(point_owner(key[0])):
-                continue  # its pages are sealed, and the key is not here
+            if key[0] in self._file.unreadable_points or key[0] in self._erased:
+                continue  # pages of it are sealed, and the key is not here, or they are gone
             if right is None or seen != (right.page, right.above):
                 expected = "nothing" if right is None else f"page {right.page} and {sorted(right.above)}"
                 self._find("meters", f"{key[0]} epoch {key[1]}", f"the table says {seen}, the records give {expected}")
@@ -377,7 +381,7 @@ class _Check:
                 records[point] = [kept_of(row) for row in rows]
             else:
                 plain[point] = found
-        result = self._settled.compute(day, charter, records, since, plain)
+        result = self._settled.compute(day, charter, records, since, plain, salts_in(live))
         named = {(draft.kind, draft.member) for draft in result.drafts}
         for draft in result.drafts:
             if not stands(live.get((draft.kind, draft.member)), draft):
@@ -421,6 +425,12 @@ def _grouped(file: LedgerFile) -> Iterator[tuple[int, list[str]]]:
     """Yields (entry number, the accounts by which it is found, sorted)."""
     for seq, rows in groupby(file.account_entries(), key=lambda row: row[0]):
         yield seq, sorted(account for _, account in rows)
+
+
+def _member_in(entry: Entry) -> str:
+    """Returns the member whose account an entry moves: a reversal names nobody else."""
+    names = (posting.account.split(":") for posting in entry.postings)
+    return next((name[1] for name in names if name[0] == "member" and len(name) > 2), "")
 
 
 def _take(pages: dict[tuple[str, int], Pages], point: str, epoch: int, page: int) -> None:

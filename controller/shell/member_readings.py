@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
 from controller.store import months
 from controller.store.telemetry import TelemetryReader
-from controller.store.telemetry_erasure import points_of
+from controller.store.telemetry_erasure import Spans, points_of
 from devices.clock import DAY_MS, Instant, iso
 from devices.model import split_point
 
@@ -17,13 +16,13 @@ COLUMNS = ("utc", "device", "point", "value", "quality")
 """Points have their unit last: `power_w`, `import_wh`."""
 
 
-def write_readings(data_dir: Path, devices: Collection[str], output: Path) -> int:
-    """Writes every reading of these devices into a CSV file, day by day; returns how many.
+def write_readings(data_dir: Path, own: Spans, output: Path) -> int:
+    """Writes the readings of these devices in these times into a CSV file, day by day; returns how many.
 
     Raises:
         OSError: the file cannot be written.
     """
-    points, count = points_of(data_dir, devices), 0
+    points, count = points_of(data_dir, own.keys()), 0
     reader = TelemetryReader(data_dir)
     try:
         with output.open("w", encoding="utf-8", newline="") as file:
@@ -33,6 +32,8 @@ def write_readings(data_dir: Path, devices: Collection[str], output: Path) -> in
                 for point, found in reader.ranges(points, day, Instant(day + DAY_MS)).items():
                     device, name = split_point(point)
                     for at, value, quality in zip(found.times, found.values, found.qualities, strict=True):
+                        if not any(start <= at < end for start, end in own[device]):
+                            continue  # another member's, who had the meter before or after
                         table.writerow((iso(at), device, name, "" if value is None else value, quality.name.lower()))
                         count += 1
     finally:

@@ -9,6 +9,7 @@ from controller.civil import moment_text
 from controller.clauses_text import arithmetic
 from controller.entry_words import amount_words, register_words
 from controller.ledger.canonical import Json
+from controller.ledger.sealing import is_shut
 from controller.settlement.runs import parse_line
 from devices.clock import Instant, parse_iso
 
@@ -30,7 +31,7 @@ def readable(document: Mapping[str, Json]) -> str:
         for row in cast("list[Mapping[str, Json]]", body.get("lines", [])):
             line = parse_line(row)
             lines.append(f"    {line.text}: {arithmetic(line, currency)}")
-        if "sealed" in body:
+        if is_shut(body):
             lines.append("    (its text was erased)")
     water = cast("list[str]", units["water_points"])
     for point, rows in cast("Mapping[str, Json]", document["records"]).items():

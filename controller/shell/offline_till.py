@@ -14,6 +14,7 @@ from controller.shell.journal import Journal
 from controller.shell.key_desk import KeyDesk
 from controller.shell.log_keys import log_origin, signer_for
 from controller.shell.statements import STATEMENTS, Statements
+from controller.shell.tenants import read_tenancies
 from controller.shell.till import Till
 from controller.store.ledger_file import LedgerFile, NotALedger
 from devices.clock import MINUTE_MS, Instant
@@ -41,6 +42,7 @@ def ask_offline(data_dir: Path, id: str, by: str, request: Request) -> CommandRe
                 raise NotALedger(f"{path} has no first entry: start its hub once")
             site = str(first.sealed().entry.body.get("site"))
             signer, keyring = signer_for(file, path, log_origin(site))
+            file.tenant_at = read_tenancies(file).owner
             journal = Journal(file, signer, MINUTE_MS)
             if journal.withheld is not None:
                 return CommandResult(id, False, "restored", f"{journal.withheld.words()}; start the hub")

@@ -16,13 +16,13 @@ from controller.ledger.canonical import Json
 from controller.ledger.orders import Duplicate, Post, Rejection
 from controller.money.desk import Asked, Request
 from controller.settlement.charter import Member
+from controller.settlement.tenancy import JOIN, LEAVE
 from controller.shell.ballot_box import BallotBox
 from controller.shell.journal import LogWriter
 from controller.store.ledger_port import LedgerStore
 from devices.clock import Instant
 
 _NOTHING: Mapping[str, object] = {}
-JOIN, LEAVE = "member.join", "member.leave"
 
 
 def left(store: LedgerStore, now: Instant) -> dict[str, Instant]:

@@ -6,7 +6,7 @@ or says something else than a kept record of the same time and meter. Households
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -52,20 +52,38 @@ def place(page: int) -> str:
     return f"signed/{page}"
 
 
-def stored_text(file: LedgerFile, point: str, page: int, text: bytes) -> bytes:
-    """Returns a text as it is stored: sealed where its usage point has a key."""
-    owner = point_owner(point)
-    return file.vault.seal(owner, place(page), text) if file.vault.has(owner) else text
+def stored_text(file: LedgerFile, point: str, page: int, start: Instant, text: bytes) -> bytes:
+    """Returns a text as it is stored: sealed in the name of whose usage point it is when its time begins."""
+    owner = file.sealer(point, start)
+    return file.vault.seal_named(owner, place(page), text) if owner else text
 
 
 def opened_text(file: LedgerFile, point: str, page: int, stored: bytes) -> bytes:
     """Returns the text; b'' where its key is gone or it was altered."""
-    if stored[:5] == b"OCMF|":
-        return stored
     try:
-        return file.vault.open(point_owner(point), place(page), stored)
+        return _opened(file, point, page, stored)
     except (Unreadable, Altered):
         return b""
+
+
+def _opened(file: LedgerFile, point: str, page: int, stored: bytes) -> bytes:
+    if stored[:5] == b"OCMF|":
+        return stored
+    return file.vault.open_named(point_owner(point), place(page), stored)
+
+
+def reseal_texts(file: LedgerFile, point: str, gone: Collection[str]) -> None:
+    """Seals a usage point's texts anew that lie under keys which are to be destroyed."""
+    db = file.database
+    digests = db.execute("SELECT 1 FROM pragma_table_info('refused_days') WHERE name = 'digest'").fetchall()
+    for table, undigested in (("signed_days", ""), ("refused_days", ", digest = NULL" if digests else "")):
+        rows = _rows(file, f"SELECT page, start_ms, text FROM {table} WHERE point = ?", (point,))  # noqa: S608
+        for page, start, stored in cast("list[tuple[int, Instant, bytes]]", rows):
+            text = opened_text(file, point, page, stored)
+            if text and text != stored and file.vault.named_owner(point_owner(point), stored) in gone:
+                fresh = stored_text(file, point, page, start, text)
+                sql = f"UPDATE {table} SET text = ?{undigested} WHERE point = ? AND page = ?"  # noqa: S608
+                db.execute(sql, (fresh, point, page))  # the shelf gives it its digest again
 
 
 def any_signed(file: LedgerFile) -> bool:
@@ -128,9 +146,13 @@ def damaged_days(file: LedgerFile) -> Iterator[tuple[str, str]]:
     named = {(str(body.get("node")), str(body.get("key"))) for body in bodies}
     for *columns, node, key, stored in _rows(file, _ALL):
         point, page = cast("tuple[str, int]", columns[:2])
-        where, text = f"{point} F{page}", opened_text(file, point, page, cast("bytes", stored))
-        if not text and not file.vault.has(point_owner(point)):
+        where = f"{point} F{page}"
+        try:
+            text = _opened(file, point, page, cast("bytes", stored))
+        except Unreadable:
             continue  # its household's key is not here
+        except Altered:
+            text = b""
         day = checked(SignedText(str(node), str(key), text, page))
         if isinstance(day, str):
             yield where, day
@@ -159,9 +181,9 @@ def _columns(day: MeterDay) -> list[object]:
     return [first.usage_point, day.page, first.meter_epoch, first.page, last.page, first.start, last.end]
 
 
-def _rows(file: LedgerFile, sql: str) -> list[tuple[object, ...]]:
+def _rows(file: LedgerFile, sql: str, values: tuple[str, ...] = ()) -> list[tuple[object, ...]]:
     try:
-        return file.database.execute(sql).fetchall()
+        return file.database.execute(sql, values).fetchall()
     except apsw.SQLError:
         return []  # a ledger from before there was such a table
 

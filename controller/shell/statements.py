@@ -10,6 +10,7 @@ from controller.ledger.canonical import Json
 from controller.ledger.entries import Entry, SealedEntry, derived_id, is_entry_id
 from controller.ledger.identity import BadSignature, verify_document
 from controller.ledger.orders import Duplicate, Post, Rejection
+from controller.ledger.sealing import is_shut
 from controller.money.desk import Asked, Request
 from controller.settlement.evidence import CLOCK_SET, METER_REPLACED, ClockSet, Evidence, Replacement
 from controller.settlement.published import CHARTER, parse_rules
@@ -90,7 +91,11 @@ class Statements:
         if first is not None:
             start = first.import_start, first.export_start
             _need_order(f"opening register of {point}", opening, start, at_least=False)
-        body = Replacement(point, epoch, closing, opening).body(_instant(request, asked.now), reason, asked.by)
+        at = _instant(request, asked.now)
+        body = Replacement(point, epoch, closing, opening).body(at, reason, asked.by)
+        member = self._file.tenant_at(point, at)
+        if self._journal.seals(member):  # so that it is found, and its registers go, when the member's data are erased
+            body["member"] = member
         self._post(asked, METER_REPLACED, body)
         message = f"{point}: meter {epoch} follows meter {epoch - 1}, which closed at {closing[0]} and {closing[1]}"
         return message, (Instant(last.start), END_OF_TIME)
@@ -114,7 +119,9 @@ class Statements:
     def _evidence(self) -> Evidence:
         evidence = Evidence()
         for row in self._file.of_kind(METER_REPLACED):
-            evidence.absorb(row.sealed().entry)
+            entry = row.sealed().entry
+            if not is_shut(entry.body):
+                evidence.absorb(entry)
         return evidence
 
     def _need_points(self, points: Sequence[str]) -> None:

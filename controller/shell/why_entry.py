@@ -11,7 +11,9 @@ from controller.clauses_text import HELD, KINDS, arithmetic, clause_of
 from controller.entry_words import INSTANTS, amount_words, register_words
 from controller.ledger.canonical import Json
 from controller.ledger.entries import Entry, EntryState, SealedEntry, is_entry_id, totals
+from controller.ledger.sealing import is_shut, shown
 from controller.settlement.bills import decimal_text, minor_text
+from controller.settlement.closed_days import CORRECTION_REFUSED
 from controller.settlement.published import CHARTER, Published
 from controller.settlement.run_names import FINAL, name_in
 from controller.settlement.runs import BILL, RUN_DAY, SETTLE_DAY, parse_line
@@ -78,7 +80,7 @@ class Reasons:
             )
         entry = row.sealed().entry
         body = entry.body
-        if "sealed" in body:
+        if is_shut(body):
             raise NothingThere(f"the key of {row.member} is not beside this ledger: erased, or a bare copy")
         days = [str(day) for day in _list(body, "days")]
         live = {day: self._settled.live(day, (SETTLE_DAY, RUN_DAY)) for day in days}
@@ -118,7 +120,7 @@ class Reasons:
         named = [str(entry.body[key]) for key in ("clause",) if key in entry.body]
         by = [f"charter {self._charter(str(entry.body['charter']))}"] if "charter" in entry.body else []
         refers = (
-            [f"{entry.state.value} of {self._named(entry.refers)}: {entry.body.get('reason', '')}"]
+            [f"{entry.state.value} of {self._named(entry.refers)}: {shown(entry.body, 'reason')}"]
             if entry.refers
             else []
         )
@@ -160,12 +162,15 @@ class Reasons:
             if [str(body["usage_point"]), str(body["epoch"]), str(body["page"])] == parts:
                 what = f"record of {point}, meter epoch {epoch}, page {page}: refused, entry {row.seq}"
                 clause = "the first content of a page stands"
-                yield Why(
-                    what, (clause,), (f"hash of what came later: {body['leaf']}",), ("the first content is billed",)
-                )
+                yield Why(what, (clause,), (f"{_hash(body)} of what came later",), ("the first content is billed",))
 
     def _held(self, parts: list[str]) -> Iterator[Why]:
         day, point = parts
+        for row in self._file.of_period(day, (CORRECTION_REFUSED,)):
+            body = row.sealed().entry.body
+            if point in _list(body, "points"):
+                what = f"what came late of {point} for {day}: not settled, entry {row.id}"
+                yield Why(what, ("the day stands as it was settled",), (str(body["text"]),), ("no entry is changed",))
         run = self._settled.live(day, (RUN_DAY,)).get((RUN_DAY, ""))
         for row in [] if run is None else _list(run.entry.body, "held"):
             if isinstance(row, list) and row[0] == point and run is not None:
@@ -244,8 +249,12 @@ def _inputs_of(day: SealedEntry | None) -> list[list[Json]]:
     return [] if day is None else [row for row in _list(day.entry.body, "inputs") if isinstance(row, list)]
 
 
+def _hash(body: Mapping[str, Json]) -> str:
+    return f"hash {body['leaf']}" if "leaf" in body else f"salted hash {body.get('salted')}"
+
+
 def _records(body: Mapping[str, Json]) -> str:
-    rows = [row for row in _list(body, "inputs") if isinstance(row, list) and len(row) == 3]
+    rows = [row for row in _list(body, "inputs") if isinstance(row, list) and len(row) in (3, 4)]
     return ", ".join(f"{row[0]} {row[1]}" for row in rows)
 
 

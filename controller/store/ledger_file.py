@@ -7,7 +7,7 @@ readers open their own, read-only. Records lie in time order, so that a slot tou
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -15,6 +15,7 @@ from typing import cast
 import apsw
 
 from controller.ledger.entries import SealedEntry
+from controller.ledger.sealing import MARKS
 from controller.ledger.state import Account, Balance
 from controller.ledger.vault import Altered, Unreadable, Vault
 from controller.settlement.arrivals import ProvisionalSlot
@@ -27,12 +28,15 @@ from controller.store.ledger_rows import (
     RECORD_FROM,
     SCHEMA,
     SCHEMA_VERSION,
+    TAKEN_BACK,
+    UNSEEN,
     EntryRow,
     MeterRow,
     RefusedRow,
     RowDamaged,
     kept_of,
-    member_owner,
+    key_of_record,
+    member_owners,
     opened_kept,
     opened_row,
     point_owner,
@@ -48,11 +52,10 @@ from devices.model import IntervalRecord
 
 MEMORY = ":memory:"
 _SIGNED = {
-    "signed_days": "DELETE FROM signed_days WHERE point = ?",
-    "refused_days": "DELETE FROM refused_days WHERE point = ?",
+    "signed_days": "DELETE FROM signed_days WHERE point = ? AND start_ms < ? AND end_ms > ?",
+    "refused_days": "DELETE FROM refused_days WHERE point = ? AND start_ms < ? AND end_ms > ?",
 }
 """The tables of signed meter-days, in ledgers whose gateways sign."""
-SEALED = b'"sealed":{"sha256":'
 
 
 class NotALedger(OSError):
@@ -62,6 +65,10 @@ class NotALedger(OSError):
 def _of_kinds(relation: str, kinds: Collection[str]) -> str:
     marks = ",".join("?" * len(kinds))
     return f" AND kind {relation} (SELECT id FROM names WHERE name IN ({marks}))" if kinds else ""  # noqa: S608 -- marks
+
+
+def _nobody(point: str, at: Instant) -> str:  # noqa: ARG001 -- whoever seals records says whose they are
+    return ""
 
 
 def _of_version(path: str, version: int) -> str:
@@ -88,7 +95,9 @@ class LedgerFile:
         except apsw.Error as error:
             raise NotALedger(f"{path} is not a ledger: {error}") from error
         self.vault: Vault = vault_beside(path)
+        self.tenant_at: Callable[[str, Instant], str] = _nobody  # in whose name a record is sealed
         self.unreadable = 0  # records that `records` left out because their key is not here
+        self.unreadable_points: set[str] = set()
         self._has_payloads = bool(self._one_int("SELECT COUNT(*) FROM sqlite_schema WHERE name = 'payloads'"))
 
     @classmethod
@@ -165,7 +174,7 @@ class LedgerFile:
             try:
                 yield opened_kept(kept_of(row), self.vault)
             except Unreadable:
-                self.unreadable += 1
+                self._left_out(str(row[0]))
 
     def record_rows(self, start: Instant, end: Instant) -> list[RecordRow]:
         """Returns the same records as plain rows; types are not looked at, `sqlite_problems` is.
@@ -182,7 +191,7 @@ class LedgerFile:
             try:
                 found.append(opened_row(row, self.vault))
             except Unreadable:
-                self.unreadable += 1
+                self._left_out(row[0])
         return found
 
     def next_start(self, start: Instant, end: Instant) -> Instant | None:
@@ -262,20 +271,38 @@ class LedgerFile:
         rows = cast("list[tuple[str, int, int, str, bytes]]", self._db.execute("SELECT * FROM refused").fetchall())
         return [(RefusedRow(point, epoch, page, reason), digest) for point, epoch, page, reason, digest in rows]
 
-    def forget_records(self, points: Iterable[str]) -> int:
-        """Deletes all records of usage points; returns how many."""
+    def forget_records(self, point: str, start: Instant, end: Instant) -> int:
+        """Deletes a usage point's records that start in [start, end), and what was signed about that time.
+
+        How far its meters have come stays: their pages go on. Returns how many records there were.
+        """
         self.begin()
-        count = 0
-        for point in points:
-            number = self._points.get(point, -1)
-            count += len(self._db.execute("SELECT 1 FROM records WHERE point = ?", (number,)).fetchall())
-            self._db.execute("DELETE FROM records WHERE point = ?", (number,))
-            self._db.execute("DELETE FROM meters WHERE point = ?", (number,))
-            self._db.execute("DELETE FROM refused WHERE point = ?", (point,))
-            for table, delete in _SIGNED.items():
-                if self._db.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchall():
-                    self._db.execute(delete, (point,))
-        return count
+        where, values = "point = ? AND start_ms >= ? AND start_ms < ?", (self._points.get(point, -1), start, end)
+        sql = f"SELECT epoch, COUNT(*), max(page) FROM records WHERE {where} GROUP BY epoch"  # noqa: S608 -- a text of this function
+        rows = cast("list[tuple[int, int, int]]", self._db.execute(sql, values).fetchall())
+        self._db.execute(f"DELETE FROM records WHERE {where}", values)  # noqa: S608
+        for epoch, _, page in rows:  # a refused page has no time, but words about its registers
+            self._db.execute("DELETE FROM refused WHERE point = ? AND epoch = ? AND page <= ?", (point, epoch, page))
+        for table, delete in _SIGNED.items():
+            if self._db.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchall():
+                self._db.execute(delete, (point, end, start))
+        return sum(count for _, count, _ in rows)
+
+    def reseal(self, point: str, gone: Collection[str]) -> int:
+        """Seals a usage point's records anew that lie under keys which are to be destroyed; returns how many."""
+        self.begin()
+        sql = f"SELECT {RECORD_COLUMNS} {RECORD_FROM} WHERE point = ?"
+        fresh: list[tuple[int | bytes, ...]] = []
+        for row in self._db.execute(sql, (self._points.get(point, -1),)).fetchall():
+            kept = kept_of(row)
+            try:
+                if key_of_record(kept, self.vault) in gone:
+                    opened = opened_kept(kept, self.vault)
+                    fresh.append(row_of(self._stored(opened), self._number(point)))
+            except (Unreadable, Altered):
+                continue  # as it is: `verify` tells
+        self._db.executemany("INSERT OR REPLACE INTO records VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)", fresh)
+        return len(fresh)
 
     # --------------------------------------------------------------- entries
 
@@ -307,6 +334,19 @@ class LedgerFile:
         count = len(self._db.execute("SELECT 1 FROM payloads WHERE member = ?", (member,)).fetchall())
         self._db.execute("DELETE FROM payloads WHERE member = ?", (member,))
         return count
+
+    def take_back(self, points: Iterable[str]) -> None:
+        """Notes points whose retained values the hub takes back from the broker; not whose they were."""
+        self.begin()
+        self._db.execute(TAKEN_BACK)
+        self._db.executemany("INSERT OR IGNORE INTO taken_back VALUES(?)", [(point,) for point in points])
+
+    def taken_back(self) -> list[str]:
+        """Returns the points whose retained values the hub takes back from the broker, in order."""
+        if not self._one_int("SELECT COUNT(*) FROM sqlite_schema WHERE name = 'taken_back'"):
+            return []
+        rows = cast("list[tuple[str]]", self._db.execute("SELECT point FROM taken_back ORDER BY point").fetchall())
+        return [point for (point,) in rows]
 
     def scrub(self) -> None:
         """Writes the file anew without what was deleted from it, and empties the WAL; commits first."""
@@ -466,6 +506,26 @@ class LedgerFile:
         rows = cast("list[tuple[int]]", self._db.execute("SELECT start_ms FROM late ORDER BY start_ms").fetchall())
         return [Instant(day) for (day,) in rows]
 
+    def add_unseen(self, leaves: Iterable[bytes]) -> None:
+        """Notes the leaves of records that a settled day has not seen, in ledgers with erased members."""
+        rows = [(leaf,) for leaf in leaves]
+        if rows:
+            self.begin()
+            self._db.execute(UNSEEN)
+            self._db.executemany("INSERT OR IGNORE INTO unseen VALUES(?)", rows)
+
+    def unseen(self) -> set[bytes]:
+        """Returns the leaves of records that came after their day was settled, and wait for its correction."""
+        if not self._one_int("SELECT COUNT(*) FROM sqlite_schema WHERE name = 'unseen'"):
+            return set()
+        return {leaf for (leaf,) in cast("list[tuple[bytes]]", self._db.execute("SELECT leaf FROM unseen").fetchall())}
+
+    def clear_unseen(self) -> None:
+        """Forgets them: every settled day has seen all its records."""
+        if self._one_int("SELECT COUNT(*) FROM sqlite_schema WHERE name = 'unseen'"):
+            self.begin()
+            self._db.execute("DELETE FROM unseen")
+
     def sqlite_problems(self) -> list[str]:
         """Returns what SQLite's own integrity check finds."""
         try:
@@ -488,20 +548,35 @@ class LedgerFile:
 
     def _opened(self, row: EntryRow) -> EntryRow:
         """Returns the row with its member's own body, where there is one and its key."""
-        owner = member_owner(row.member)
-        if not self._has_payloads or not row.member or not self.vault.has(owner) or SEALED not in row.document:
+        document = row.document
+        if not self._has_payloads or (MARKS[0] not in document and MARKS[1] not in document):
             return row
-        found = self._db.execute("SELECT sealed FROM payloads WHERE seq = ?", (row.seq,)).fetchall()
+        found = self._db.execute("SELECT member, sealed FROM payloads WHERE seq = ?", (row.seq,)).fetchall()
         if not found:
             return row
+        first, sealed = member_owners(str(found[0][0])), cast("bytes", found[0][1])
         try:
-            opened = self.vault.open(owner, row.id, cast("bytes", found[0][0]))
+            opened = self.vault.open_named(first, row.id, sealed)
+            salt = self.vault.salt(self.vault.named_owner(first, sealed), row.id)
+        except Unreadable:
+            return row
         except Altered as error:
             raise RowDamaged(f"entry {row.seq}: {error}") from error
-        return replace(row, opened=opened, salt=self.vault.salt(owner, row.id))
+        return replace(row, opened=opened, salt=salt)
 
     def _stored(self, kept: Kept) -> Kept:
-        return sealed_kept(kept, self.vault) if self.vault.has(point_owner(kept.record.usage_point)) else kept
+        owner = self.sealer(kept.record.usage_point, kept.record.start)
+        return sealed_kept(kept, self.vault, owner) if owner else kept
+
+    def sealer(self, point: str, at: Instant) -> str:
+        """Returns in whose name what a usage point counts at an instant is sealed, '' where it is not."""
+        member = self.tenant_at(point, at)
+        owner = point_owner(point, member)
+        return owner if member and self.vault.has(owner) else ""
+
+    def _left_out(self, point: str) -> None:
+        self.unreadable += 1
+        self.unreadable_points.add(point)
 
     def _number(self, point: str) -> int:
         number = self._points.get(point)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from controller.ledger.entries import MOVING, EntryState, Posting, SealedEntry
 from controller.ledger.state import Account, Balance
 from controller.ledger.trial import trial_balance
-from controller.store.ledger_rows import EntryRow, entry_period
+from controller.ledger.vault import Vault
+from controller.store.ledger_rows import EntryRow, entry_period, member_owners
 from devices.clock import Instant
 
 
@@ -21,6 +23,7 @@ class MemoryLedger:
     path = ":memory:"
 
     def __init__(self) -> None:
+        self.vault = Vault({})
         self._rows: list[EntryRow] = []
         self._postings: list[tuple[Posting, ...]] = []
         self._seq: dict[str, int] = {}
@@ -48,6 +51,13 @@ class MemoryLedger:
         self._rows.append(EntryRow(seq, entry.id, entry.kind, state, period, member, sealed.document, sealed.leaf))
         self._postings.append(entry.postings)
         self._seq[entry.id] = seq
+
+    def add_payload(self, seq: int, member: str, sealed: bytes) -> None:
+        """Adds what of the entry `seq` is a member's own."""
+        row = self._rows[seq]
+        opened = self.vault.open_named(member_owners(member), row.id, sealed)
+        salt = self.vault.salt(self.vault.named_owner(member_owners(member), sealed), row.id)
+        self._rows[seq] = replace(row, opened=opened, salt=salt)
 
     def put_balances(self, balances: Iterable[tuple[tuple[str, str], Balance]]) -> None:
         """Writes what accounts hold now."""

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from controller.ledger.entries import SealedEntry
 from controller.ledger.state import Account, Balance
+from controller.ledger.vault import Vault
 from controller.store.ledger_rows import EntryRow
 from devices.clock import Instant
 
@@ -21,6 +22,11 @@ class LedgerStore(Protocol):
     @property
     def path(self) -> str:
         """Returns where it lies, for messages."""
+        ...
+
+    @property
+    def vault(self) -> Vault:
+        """Returns the members' keys that are here; what they open is opened in every row that is read."""
         ...
 
     def begin(self) -> None:
@@ -40,6 +46,10 @@ class LedgerStore(Protocol):
 
         One that is there already raises at once, or with the next read or commit.
         """
+        ...
+
+    def add_payload(self, seq: int, member: str, sealed: bytes) -> None:
+        """Adds what of the entry `seq` is a member's own, sealed for it under the entry's id."""
         ...
 
     def put_balances(self, balances: Iterable[tuple[tuple[str, str], Balance]]) -> None:

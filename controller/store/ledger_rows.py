@@ -10,7 +10,7 @@ from typing import cast
 
 from controller.ledger.canonical import NotCanonical, decode, encode
 from controller.ledger.entries import SealedEntry, unseal
-from controller.ledger.vault import NONCE_BYTES, TAG_BYTES, Altered, Vault
+from controller.ledger.vault import MARK_BYTES, NONCE_BYTES, TAG_BYTES, Altered, Vault
 from controller.settlement.intervals import Kept, record_leaf
 from controller.store.record_rows import RECORD_TYPES, RecordRow
 from devices.clock import ClockQuality, Instant
@@ -23,6 +23,12 @@ PAYLOADS = (
     "CREATE TABLE IF NOT EXISTS payloads(seq INTEGER PRIMARY KEY, member TEXT NOT NULL, sealed BLOB NOT NULL) STRICT"
 )
 """Members' own bodies, in ledgers that seal them; older ledgers have no such table."""
+
+TAKEN_BACK = "CREATE TABLE IF NOT EXISTS taken_back(point TEXT PRIMARY KEY) STRICT, WITHOUT ROWID"
+"""Points of devices whose readings were erased, in ledgers in which some were."""
+
+UNSEEN = "CREATE TABLE IF NOT EXISTS unseen(leaf BLOB PRIMARY KEY) STRICT, WITHOUT ROWID"
+"""Records that came after their day was settled, until it is settled again, in ledgers with erased members."""
 
 _COMMODITIES = tuple(Commodity)
 _QUALITIES = tuple(RecordQuality)
@@ -158,9 +164,11 @@ _OWN = struct.Struct(">QQQQBB")  # registers, quality, clock: what only its hous
 _BOUND = b"\2"
 """Behind it in a sealed text: end and commodity, which lie open, are bound into the seal; older ones lack it."""
 _BOUND_BYTES = NONCE_BYTES + _OWN.size + len(_BOUND) + TAG_BYTES
+_MARKED_BYTES = MARK_BYTES + _BOUND_BYTES
+"""With the mark of the key before it; older ones lie under the only key of their usage point."""
 
 
-def sealed_kept(kept: Kept, vault: Vault) -> Kept:
+def sealed_kept(kept: Kept, vault: Vault, owner: str) -> Kept:
     """Returns a household's record as it is stored: registers empty, in place of the leaf what its key opens."""
     r = kept.record
     text = _OWN.pack(
@@ -169,7 +177,7 @@ def sealed_kept(kept: Kept, vault: Vault) -> Kept:
     empty = replace(
         r, import_start=0, import_end=0, export_start=0, export_end=0, quality=_QUALITIES[0], clock=_CLOCKS[0]
     )
-    return Kept(empty, vault.seal(point_owner(r.usage_point), _bound_place(r), text + _BOUND))
+    return Kept(empty, vault.seal_marked(owner, _bound_place(r), text + _BOUND))
 
 
 def opened_kept(stored: Kept, vault: Vault) -> Kept:
@@ -200,19 +208,40 @@ def opened_row(row: RecordRow, vault: Vault) -> RecordRow:
     place = f"{start}/{epoch}/{page}"
     if quality or clock or i0 or i1 or e0 or e1:
         raise Altered(f"something stands in the open beside the sealed record at {place} of {name}")
-    if len(sealed) == _BOUND_BYTES:
+    if len(sealed) in (_BOUND_BYTES, _MARKED_BYTES):
         place = f"{place}/{end}/{commodity}"
-    i0, i1, e0, e1, quality, clock = _OWN.unpack_from(vault.open(point_owner(name), place, sealed))
+    opened = vault.open_marked if len(sealed) == _MARKED_BYTES else vault.open
+    i0, i1, e0, e1, quality, clock = _OWN.unpack_from(opened(point_owner(name), place, sealed))
     return (name, start, epoch, page, end, commodity, quality, clock, i0, i1, e0, e1, b"")
 
 
-def point_owner(point: str) -> str:
-    """Returns the owner in whose name a usage point's records are sealed."""
-    return f"point:{point}"
+def key_of_record(stored: Kept, vault: Vault) -> str:
+    """Returns the owner whose key has sealed a stored record, '' for none.
+
+    Raises:
+        Unreadable: that key is not here.
+    """
+    first, sealed = point_owner(stored.record.usage_point), stored.leaf
+    if len(sealed) == LEAF_BYTES:
+        return ""
+    return vault.owner_of(first, sealed) if len(sealed) == _MARKED_BYTES else first
+
+
+def point_owner(point: str, member: str = "") -> str:
+    """Returns the owner in whose name a usage point's records are sealed while it is a member's.
+
+    Without a member: what the names of all its owners begin with, and the only one in ledgers from before.
+    """
+    return f"point:{point}/{member}" if member else f"point:{point}"
 
 
 def member_owner(member: str) -> str:
     """Returns the owner in whose name a member's entries are sealed."""
+    return f"{member_owners(member)}/own"
+
+
+def member_owners(member: str) -> str:
+    """Returns what the names of a member's owners begin with, and the only one in ledgers from before."""
     return f"member:{member}"
 
 

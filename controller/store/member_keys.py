@@ -9,7 +9,7 @@ from typing import cast
 
 import apsw
 
-from controller.ledger.vault import KEY_BYTES, Vault
+from controller.ledger.vault import KEY_BYTES, Vault, gone_key
 from controller.store.sqlite import Database, open_reader, open_writer
 
 KEYS = "keys.db"
@@ -18,6 +18,11 @@ _MEMBERS = """
 CREATE TABLE IF NOT EXISTS member_keys(
     owner TEXT PRIMARY KEY, member TEXT NOT NULL, key BLOB NOT NULL) STRICT
 """
+_DESTROYED = """
+CREATE TABLE IF NOT EXISTS destroyed_keys(
+    owner TEXT NOT NULL, mark BLOB NOT NULL, PRIMARY KEY(owner, mark)) STRICT, WITHOUT ROWID
+"""
+"""By what destroyed keys were named, so that what they sealed is told from what was altered."""
 
 
 def open_keys(path: Path) -> Database:
@@ -27,6 +32,7 @@ def open_keys(path: Path) -> Database:
     db = open_writer(path, "FULL", SCHEMA, 1)
     db.execute("PRAGMA secure_delete = ON").fetchall()
     db.execute(_MEMBERS)
+    db.execute(_DESTROYED)
     return db
 
 
@@ -38,7 +44,7 @@ def ensure(path: Path, owners: Mapping[str, str]) -> Vault:
         db.execute("BEGIN IMMEDIATE")
         db.executemany("INSERT OR IGNORE INTO member_keys VALUES(?, ?, ?)", rows)
         db.execute("COMMIT")
-        return Vault(_keys(db))
+        return _vault(db)
     finally:
         db.close()
 
@@ -53,7 +59,17 @@ def vault_beside(ledger: str | Path) -> Vault:
     except apsw.Error:
         return Vault({})
     try:
-        return Vault(_keys(db))
+        return _vault(db)
+    finally:
+        db.close()
+
+
+def owners_of(path: Path, member: str) -> set[str]:
+    """Returns in whose name a member's keys seal: `member:ID`, `point:...`."""
+    db = open_keys(path)
+    try:
+        rows = db.execute("SELECT owner FROM member_keys WHERE member = ?", (member,)).fetchall()
+        return {str(owner) for (owner,) in rows}
     finally:
         db.close()
 
@@ -62,10 +78,14 @@ def destroy(path: Path, member: str) -> int:
     """Destroys a member's keys and every trace of them in the file and its WAL; returns how many there were."""
     db = open_keys(path)
     try:
-        count = len(db.execute("SELECT 1 FROM member_keys WHERE member = ?", (member,)).fetchall())
+        rows = db.execute("SELECT owner, key FROM member_keys WHERE member = ?", (member,)).fetchall()
+        gone = [gone_key(owner, key) for owner, key in cast("list[tuple[str, bytes]]", rows)]
+        db.execute("BEGIN IMMEDIATE")
+        db.executemany("INSERT OR IGNORE INTO destroyed_keys VALUES(?, ?)", gone)
         db.execute("DELETE FROM member_keys WHERE member = ?", (member,))
+        db.execute("COMMIT")
         scrub(db)
-        return count
+        return len(rows)
     finally:
         db.close()
 
@@ -91,7 +111,12 @@ def scrub(db: Database) -> None:
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
-def _keys(db: Database) -> dict[str, bytes]:
-    if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'member_keys'").fetchall():
-        return {}
-    return dict(cast("list[tuple[str, bytes]]", db.execute("SELECT owner, key FROM member_keys").fetchall()))
+def _vault(db: Database) -> Vault:
+    keys, gone = _pairs(db, "member_keys", "owner, key"), _pairs(db, "destroyed_keys", "owner, mark")
+    return Vault(dict(keys), gone)
+
+
+def _pairs(db: Database, table: str, columns: str) -> list[tuple[str, bytes]]:
+    if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchall():
+        return []
+    return cast("list[tuple[str, bytes]]", db.execute(f"SELECT {columns} FROM {table}").fetchall())  # noqa: S608

@@ -13,9 +13,12 @@ from typing import Any
 from controller.ledger.entries import derived_id
 from controller.ledger.note import Signer
 from controller.money.desk import Asked
+from controller.settlement.published import Published
 from controller.shell.bill_export import bills_with_runs, export_bill
 from controller.shell.bookkeeper import Bookkeeper
 from controller.shell.books import Books
+from controller.shell.tenants import key_owners
+from controller.store.member_keys import open_keys
 from devices.clock import DAY_MS, HOUR_MS, SLOT_MS, ClockQuality, Instant
 from devices.meter_day import sign_day
 from devices.model import IntervalRecord, RecordQuality
@@ -101,6 +104,16 @@ def swap(folder: Path) -> Path:
         "closing": [closing.import_end + 7, closing.export_end], "opening": [0, 0],
     }  # fmt: skip
     return stated(folder, records, request)
+
+
+def sealed_swap(folder: Path) -> Path:
+    """Returns the same three days sealed, under keys that are always the same."""
+    db = open_keys(folder / "keys.db")
+    owned = key_owners(Published(), members(2))
+    rows = [(owner, member, sha256(owner.encode()).digest()) for owner, member in owned.items()]
+    db.executemany("INSERT INTO member_keys VALUES(?, ?, ?)", rows)
+    db.close()
+    return swap(folder)
 
 
 def unsure(folder: Path) -> Path:
@@ -296,7 +309,7 @@ def tampered(bundle: bytes) -> dict[str, bytes]:
         del next(iter(document["records"].values()))["rows"][5]
 
     def version(document: dict) -> None:
-        document["atoll_bundle"] = 4
+        document["atoll_bundle"] = 5
 
     return {
         "price": change(swap("charter", '"local_price":140000', '"local_price":150000')),
@@ -328,6 +341,8 @@ def golden() -> dict[str, bytes]:
         found["estimated.json"] = export_bill(path, "home-01", "2026-06-01")
         found["held-back.json"] = export_bill(path, "home-02", "2026-06-02")
         found["meter-swap.json"] = export_bill(swap(Path(folder) / "swap"), "home-01", "2026-06-02")
+        (Path(folder) / "sealed").mkdir()
+        found["sealed-salted.json"] = export_bill(sealed_swap(Path(folder) / "sealed"), "home-01", "2026-06-02")
         found["clock-stated-twice.json"] = export_bill(unsure(Path(folder) / "unsure"), "home-02", "2026-06-02")
         path = signed(Path(folder) / "signed")
         found["signed.json"] = export_bill(path, "home-01", "2026-06-01")

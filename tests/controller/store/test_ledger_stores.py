@@ -8,6 +8,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from controller.ledger.arriving import apply_entry, read_entry
 from controller.ledger.audit import LogAudit
 from controller.ledger.entries import MOVING, Posting, SealedEntry, derived_id
 from controller.ledger.note import Signer
@@ -27,7 +28,9 @@ from controller.ledger.orders import (
     SetLimits,
     VoidPending,
 )
+from controller.ledger.state import LedgerState, absorb
 from controller.ledger.trial import trial_balance, trial_root
+from controller.ledger.vault import Vault
 from controller.shell.journal import LogWriter
 from controller.store.ledger_file import LedgerFile
 from controller.store.ledger_memory import EntryTaken, MemoryLedger
@@ -98,6 +101,53 @@ def story(writer: LogWriter) -> list[object]:
         writer.write(pay(9, 1)),
     ]
     return answers
+
+
+def test_what_is_a_members_own_is_sealed_in_every_store_and_judged_again_without_its_key(open_store: Open):
+    store = open_store()
+    store.vault = Vault({"member:m/own": bytes(32)})  # pyright: ignore[reportAttributeAccessIssue] -- either store's own
+    writer, account, both = LogWriter(store, SIGNER, 60_000), "member:m:owes", (Posting("member:m:owes", "x", -7),)
+    both = (*both, Posting("till:bank", "x", 7))
+    body = {
+        "member": "m",
+        "receipt": 1,
+        "method": "bank",
+        "amount": "7",
+        "by": "ana",
+        "ref": "R 1",
+        "note": "has a fever",
+    }
+    loan = {"member": "m", "bills": 2, "by": "ana", "device": "a bed", "text": "a bed for m", **QUORUM}
+    commands = (
+        OpenAccount(ident("m"), AT, account),
+        OpenAccount(ident("till"), AT, "till:bank"),
+        payment := Post(ident("pay"), AT, "payment", both, body),
+        Reserve(ident("loan"), AT, "loan", both, loan, Instant(AT + 9)),
+        VoidPending(ident("void"), AT, ident("loan"), "she is better"),
+    )
+    made = [writer.write(command) for command in commands]
+    paid = made[2]
+    assert isinstance(paid, SealedEntry)
+    assert paid.entry.body == body
+    undone = writer.write_linked([Reverse(ident("back"), AT, paid, "of the wrong sister")])
+    assert isinstance(undone, tuple)
+    assert isinstance(writer.write(payment), Duplicate)
+    writer.flush(AT, force=True)
+    store.commit()
+    rows = list(store.entries())
+    assert [row.sealed().entry.body.get("reason") for row in rows[4:]] == ["she is better", "of the wrong sister"]
+    assert rows[3].sealed().entry.body == loan
+    whole = b"".join(row.document for row in rows)
+    assert [word for word in (b"R 1", b"fever", b"a bed", b"better", b"sister") if word in whole] == []
+    state, known = LedgerState(), dict[str, SealedEntry]()
+    for row in rows:
+        entry = read_entry(row.document)
+        assert not isinstance(entry, Rejection), entry
+        again = apply_entry(state, entry, row.document, known.get)
+        assert isinstance(again, SealedEntry), again
+        assert again.document == row.document
+        absorb(state, again)
+        known[again.entry.id] = again
 
 
 def test_a_story_is_told_alike_by_every_store(open_store: Open):

@@ -73,9 +73,9 @@ def test_rows_hash_as_records_do():
 
 
 def test_a_sealed_record_of_an_older_release_is_opened_and_end_and_commodity_of_newer_ones_are_bound():
-    vault = Vault({"point:m": bytes(32)})
+    vault = Vault({"point:m": bytes(32), "point:m/home": bytes(31) + b"1"})
     one = record(3)
-    stored = sealed_kept(Kept(one, b""), vault)
+    stored = sealed_kept(Kept(one, b""), vault, "point:m/home")
     assert opened_kept(stored, vault).record == one
     for change in ({"end": Instant(one.end + 1)}, {"commodity": Commodity.WATER}, {"import_start": 1}):
         with pytest.raises(Altered):
@@ -83,3 +83,6 @@ def test_a_sealed_record_of_an_older_release_is_opened_and_end_and_commodity_of_
     text = struct.pack(">QQQQBB", one.import_start, one.import_end, one.export_start, one.export_end, 0, 0)
     old = vault.seal("point:m", f"{one.start}/{one.meter_epoch}/{one.page}", text)
     assert opened_kept(replace(stored, leaf=old), vault).record == one
+    place = f"{one.start}/{one.meter_epoch}/{one.page}/{one.end}/0"
+    bound = vault.seal("point:m", place, text + b"\2")  # by a program that did not know of several keys yet
+    assert opened_kept(replace(stored, leaf=bound), vault).record == one
