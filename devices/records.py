@@ -25,6 +25,11 @@ _QUICK = HOUR_MS // _MARGIN_MS
 """What may flow within the margin is beyond doubt whenever the last reading was."""
 
 
+def flow_at_most(rate_max: int, elapsed_ms: int) -> int:
+    """Returns what can have flown in a time at so much an hour, a minute being uncertain [Wh or mL]."""
+    return rate_max * (max(0, elapsed_ms) + _MARGIN_MS) // HOUR_MS
+
+
 @dataclass(frozen=True, slots=True)
 class MeterMark:
     """Where a usage point's records stand; kept with the outbox so that a restart goes on with the next page.
@@ -104,8 +109,7 @@ class Meter:
         return self._astray(imported, exported, at, limit, clock)
 
     def _limit(self, at: Instant) -> int:
-        elapsed = at - self.at
-        return self.rate_max * (max(0, elapsed) + _MARGIN_MS) // HOUR_MS
+        return flow_at_most(self.rate_max, at - self.at)
 
     def _turned(self, mark: MeterMark, now: tuple[int, int], modulus: tuple[int, int], limit: int) -> MeterMark | None:
         """Returns the mark with raised offsets where one or both registers went through their end."""

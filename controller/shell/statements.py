@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 from controller.commands import CommandResult
+from controller.entry_words import register_words
 from controller.ledger.canonical import Json
 from controller.ledger.entries import Entry, SealedEntry, derived_id, is_entry_id
 from controller.ledger.identity import BadSignature, verify_document
@@ -16,7 +17,9 @@ from controller.settlement.evidence import CLOCK_SET, METER_REPLACED, ClockSet, 
 from controller.settlement.published import CHARTER, parse_rules
 from controller.shell.journal import Journal
 from controller.shell.signed_days import GATEWAY_KEY
-from devices.clock import DAY_MS, Instant
+from devices.clock import DAY_MS, HOUR_MS, Instant
+from devices.model import Commodity, IntervalRecord
+from devices.records import RATE_MAX, flow_at_most
 
 STATEMENTS = ("meter", "clock")
 SOURCES = ("technician", "rtc", "gnss")
@@ -87,17 +90,22 @@ class Statements:
         if last is None:
             raise _Refusal("unknown-meter", f"{point} has no records of meter {epoch - 1}")
         first = self._file.of_meter(point, epoch, since, last=False) if epoch <= newest else None
-        _need_order(f"closing register of {point}", closing, (last.import_end, last.export_end), at_least=True)
+        at, water = _instant(request, asked.now), last.commodity is Commodity.WATER
+        until = at if first is None else first.start
+        _need_order(f"closing register of {point}", closing, (last.import_end, last.export_end), water, at_least=True)
+        _need_possible(f"closing register of {point}", closing, last, until)
         if first is not None:
             start = first.import_start, first.export_start
-            _need_order(f"opening register of {point}", opening, start, at_least=False)
-        at = _instant(request, asked.now)
+            _need_order(f"opening register of {point}", opening, start, water, at_least=False)
         body = Replacement(point, epoch, closing, opening).body(at, reason, asked.by)
         member = self._file.tenant_at(point, at)
         if self._journal.seals(member):  # so that it is found, and its registers go, when the member's data are erased
             body["member"] = member
         self._post(asked, METER_REPLACED, body)
-        message = f"{point}: meter {epoch} follows meter {epoch - 1}, which closed at {closing[0]} and {closing[1]}"
+        more, ends = register_words(closing[0] - last.import_end, water=water), register_words(closing[0], water=water)
+        message = (
+            f"{point}: meter {epoch} follows meter {epoch - 1}, which closed at {ends}, {more} after its last record"
+        )
         return message, (Instant(last.start), END_OF_TIME)
 
     def _clock(self, asked: Asked, request: Request) -> tuple[str, Stretch]:
@@ -172,11 +180,25 @@ def _signed_by(paper: object, clock: ClockSet) -> dict[str, Json]:
     return dict(document)
 
 
-def _need_order(what: str, given: tuple[int, int], known: tuple[int, int], *, at_least: bool) -> None:
+def _need_order(what: str, given: tuple[int, int], known: tuple[int, int], water: bool, *, at_least: bool) -> None:
     for name, seen, other in zip(("import", "export"), given, known, strict=True):
         if (seen < other) if at_least else (seen > other):
             relation = "below the last record's" if at_least else "above the first record's"
-            raise _Refusal("bad-register", f"{what}: {name} {seen} is {relation} {other}; read the display again")
+            read, right = (register_words(register, water=water) for register in (seen, other))
+            raise _Refusal("bad-register", f"{what}: {name} {read} is {relation} {right}; read the display again")
+
+
+def _need_possible(what: str, given: tuple[int, int], last: IntervalRecord, until: Instant) -> None:
+    """Refuses a closing register that no meter reaches between its last record and its end."""
+    water, most = last.commodity is Commodity.WATER, flow_at_most(RATE_MAX[last.commodity], until - last.end)
+    for name, seen, known in zip(("import", "export"), given, (last.import_end, last.export_end), strict=True):
+        if seen - known > most:
+            read, more, limit = (register_words(register, water=water) for register in (seen, seen - known, most))
+            raise _Refusal(
+                "bad-register",
+                f"{what}: {name} {read} is {more} above the last record's, {(until - last.end) / HOUR_MS:.1f} h before;"
+                f" at most {limit} can have flown since: read the display again",
+            )
 
 
 def _text(request: Request, key: str) -> str:

@@ -149,9 +149,16 @@ def operator_acts(folder: Path) -> None:
     clock = atoll(*set_by, *where)
     assert clock.returncode == 0, clock.stderr
     swapped = ("meter", "replace", "home-05", "--opening", "0,0", "--reason", "glass broken", *where, "--closing")
-    low = atoll(*swapped, "1,0")
-    assert (low.returncode, "below the last record's" in low.stderr) == (1, True), low.stderr
+    read = [1, 1]
+    for side, name in enumerate(("import", "export")):
+        low = atoll(*swapped, ",".join(map(str, read)))
+        last = re.search(rf"{name} 0.001 kWh is below the last record's ([0-9.]+) kWh", low.stderr)
+        assert last is not None, low.stderr
+        assert low.returncode == 6
+        read[side] = round(float(last[1]) * 1000) + 500
     high = atoll(*swapped, "999999999,999999999")
+    assert (high.returncode, "can have flown since" in high.stderr) == (6, True), high.stderr
+    high = atoll(*swapped, ",".join(map(str, read)))
     assert high.returncode == 0, high.stderr
     assert "meter 2 follows meter 1" in high.stdout
 

@@ -57,7 +57,7 @@ def test_a_hub_whose_ledger_was_restored_from_an_old_copy_does_not_start(tmp_pat
             again = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
             assert again.returncode == 6, again.stderr
             assert "has seen a longer log" in again.stderr
-            assert "It is an old copy" in again.stderr
+            assert "This ledger is an old copy" in again.stderr
             assert (data / "ledger.db").read_bytes() == (tmp_path / "backup.db").read_bytes(), "nothing was written"
         finally:
             witness.terminate()

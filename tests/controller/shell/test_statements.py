@@ -64,6 +64,7 @@ def test_a_new_meter_holds_back_one_account_until_both_registers_are_told(tmp_pa
             ({"reason": " "}, "bad-text"),
             ({"closing": [1]}, "bad-register"),
             ({"closing": [last.import_end - 1, last.export_end]}, "bad-register"),
+            ({"closing": [last.import_end + 10**9, last.export_end]}, "bad-register"),
             ({"opening": [10**6, 0]}, "bad-register"),
             ({"at": END + 1}, "bad-time"),
             ({"epoch": 9}, "unknown-meter"),
