@@ -34,7 +34,7 @@ def ledger() -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def verify(data_dir: Path, keys: tuple[str, ...], as_json: bool) -> None:
-    """Recompute everything and name what is wrong; exit 0 sound, 1 not.
+    """Recompute everything and name what is wrong; exit 0 sound, 1 not, or not to be judged without keys.db.
 
     Hashes, balances, reversals, tree heads with their signatures, records, and every settled day and bill
     from the records and the published rules.
@@ -194,11 +194,16 @@ def _print(data_dir: Path, found: Verification) -> None:
     looked = f"{found.entries} entries, {found.records} records, {found.days} days, {found.checkpoints} signed heads"
     if found.waiting:
         click.echo(f"waiting for their correction run: {', '.join(found.waiting)}")
-    if found.closed:
-        shown = ", ".join(found.closed[:5]) + (", …" if len(found.closed) > 5 else "")
-        click.echo(f"cannot judge, a member's data are erased or their key is not here: {shown}")
+    erased = [name for name in found.closed if name not in found.locked]
+    for what, names in (("erased", erased), ("sealed, and keys.db has no key that opens them", found.locked)):
+        if names:
+            shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+            click.echo(f"cannot judge ({len(names)} days and bills), members' data are {what}: {shown}")
     if found.ok:
-        click.echo(f"{data_dir}: sound. {looked}; root {found.root[:16]}…")
+        but = " but for what was erased" if erased else ""
+        click.echo(f"{data_dir}: sound{but}. {looked}; root {found.root[:16]}…")
+    elif not found.findings:
+        click.echo(f"{data_dir}: cannot judge all of it; nothing else is wrong. {looked}")
     else:
         count = len(found.findings)
         click.echo(f"{data_dir}: {count} finding{'s' if count > 1 else ''}. {looked}")
@@ -214,7 +219,9 @@ def _verification(found: Verification) -> dict[str, object]:
         "days": found.days,
         "root": found.root,
         "waiting": list(found.waiting),
+        "verdict": "differs" if found.findings else "ok" if found.ok and not found.closed else "cannot judge",
         "cannot_judge": list(found.closed),
+        "without_key": list(found.locked),
         "findings": [
             {"table": finding.table, "where": finding.where, "message": finding.message} for finding in found.findings
         ],

@@ -25,7 +25,7 @@ from controller.ledger.entries import Entry, EntryState, SealedEntry
 from controller.ledger.log_keys import LOG_KEY, LogKey, key_of, next_key
 from controller.ledger.log_policy import LOG_POLICY, LogPolicy, policy_of, read_policy
 from controller.ledger.note import NoteError
-from controller.ledger.sealing import VERSION, sealed_in
+from controller.ledger.sealing import VERSION, is_shut, sealed_in
 from controller.settlement.accounts import money
 from controller.settlement.charter import Charter
 from controller.settlement.days import Pages
@@ -59,11 +59,12 @@ class Verification:
     root: str = ""
     waiting: tuple[str, ...] = ()  # days with late records, to be corrected by the next run
     closed: tuple[str, ...] = ()  # days and bills with a member's data whose key is gone: they cannot be judged
+    locked: tuple[str, ...] = ()  # those of them of whose members no receipt says that they were erased
 
     @property
     def ok(self) -> bool:
-        """Returns whether nothing is wrong."""
-        return not self.findings
+        """Returns whether nothing is wrong, and all was judged but what the log says was erased."""
+        return not self.findings and not self.locked
 
 
 def verify(data_dir: str | Path, key: str | Sequence[str] | None = None) -> Verification:
@@ -117,6 +118,7 @@ class _Check:
         self._there: dict[int, str] = {}  # entry -> the member whose sealed body lies there
         self._gone: dict[str, int] = {}  # member -> first entry whose body is not there
         self._erased: set[str] = set()  # usage points that were an erased member's once
+        self._receipts: set[str] = set()  # members of whom the log says that they were erased
         self._audit = LogAudit(())
         self._pages: dict[tuple[str, int], Pages] = {}
         self._last: dict[str, RecordRow] = {}  # usage point -> the last of its records that was read
@@ -209,6 +211,7 @@ class _Check:
             return
         if entry.kind == ERASED:
             self._gone.pop(str(entry.body.get("member")), None)
+            self._receipts.add(str(entry.body.get("member")))
             self._erased |= points_of_member(self._published, str(entry.body.get("member")))
         try:
             if entry.kind == LOG_KEY or seq == 0:
@@ -358,12 +361,21 @@ class _Check:
         try:
             live = self._settled.live(day.name, DAY_KINDS)
             if closed(live):
-                self._out.closed = (*self._out.closed, day.name)
+                self._closed(day.name, live)
                 return
             self._day(day, live, since, groups)
         except (*_UNREADABLE, OutsideTable) as error:
             self._find("settlement", day.name, f"cannot be computed again: {type(error).__name__}: {error}")
         self._out.days += 1
+
+    def _closed(self, name: str, live: Mapping[tuple[str, str], SealedEntry], days: Sequence[str] = ()) -> None:
+        """Notes a day, or a bill over `days`, that cannot be judged, and whether the log says why."""
+        shut = {member for (_, member), sealed in live.items() if is_shut(sealed.entry.body)}
+        if name not in self._out.closed:
+            self._out.closed = (*self._out.closed, name)
+        locked = not shut <= self._receipts or any(day in self._out.locked for day in days)
+        if locked and name not in self._out.locked:
+            self._out.locked = (*self._out.locked, name)
 
     def _day(
         self,
@@ -409,7 +421,7 @@ class _Check:
             if any(day.name in self._out.waiting for day in group):
                 continue
             if closed(live) or any(day.name in self._out.closed for day in group):
-                self._out.closed = (*self._out.closed, *([] if name in self._out.closed else [name]))
+                self._closed(name, live, [day.name for day in group])
                 continue
             try:
                 _, drafts = settled.bill_drafts(group)

@@ -613,7 +613,7 @@ def test_nobody_guesses_an_erased_day_from_the_log(tmp_path):
     assert guess.hex() not in body["leaves"]
 
 
-def test_a_ledger_sealed_by_an_earlier_program_goes_on(tmp_path):
+def test_a_ledger_sealed_by_an_earlier_program_goes_on(tmp_path, capsys):
     """`ledger_sealed.db.gz` is by commit 9515edd: two homes, one key a point, payment and meter in the clear."""
     golden, path = Path(__file__).parents[2] / "golden", tmp_path / "ledger.db"
     path.write_bytes(gzip.decompress((golden / "ledger_sealed.db.gz").read_bytes()))
@@ -641,7 +641,10 @@ def test_a_ledger_sealed_by_an_earlier_program_goes_on(tmp_path):
     for name, content in raw(tmp_path).items():
         assert not any(key in content for key in keys), name
     found = verify(path)
-    assert (found.findings, found.closed) == ([], ("2026-06-01", "2026-06-02"))
+    assert (found.findings, found.closed, found.locked) == ([], ("2026-06-01", "2026-06-02"), ())
+    assert found.ok
+    assert exit_code(["ledger", "verify", str(tmp_path)]) == ExitCode.OK
+    assert "sound but for what was erased" in capsys.readouterr().out
     Books.open(path, replace(two, members=tuple(one for one in two.members if one.id != "home-02"))).close(END)
     old = tmp_path / "old"
     old.mkdir()
@@ -649,3 +652,4 @@ def test_a_ledger_sealed_by_an_earlier_program_goes_on(tmp_path):
     (old / "ledger.db").write_bytes(backup)
     found = verify(old)
     assert (found.findings, found.closed) == ([], ("2026-06-01", "2026-06-02"))
+    assert (found.locked, found.ok) == (found.closed, False), "no receipt in this copy says why"
