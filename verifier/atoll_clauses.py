@@ -393,16 +393,3 @@ def line_of(text: str, unit: str, price: int, quantity: int) -> dict[str, str]: 
 def add(lines: dict[tuple[str, str, int], int], made: list[Line]) -> None:  # same text, unit and price are one line
     for text, unit, price, quantity in made:
         lines[text, unit, price] = lines.get((text, unit, price), 0) + quantity
-
-
-def displayed(records: Sequence[tuple[int, int, int, int, int, int, int, str, str]], commodity: str) -> list[str]:
-    """Returns each meter's first and last registers as its display shows them; records as in a bundle, in order."""
-    digits, unit = (6, "m3") if commodity == "water" else (3, "kWh")
-    meters: dict[int, list[tuple[int, ...]]] = {}
-    for record in records:
-        meters.setdefault(record[1], []).append(record[3:7])
-    shown: list[str] = []
-    for meter, rows in sorted(meters.items()):
-        ends = (f"{value / 10**digits:.{digits}f}" for value in (rows[0][0], rows[-1][1], rows[0][2], rows[-1][3]))
-        shown.append("meter {}: import {} to {}, export {} to {} {}".format(meter, *ends, unit))
-    return shown

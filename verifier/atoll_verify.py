@@ -2,14 +2,13 @@
 
     python verifier/atoll_verify.py BUNDLE [--key VKEY] [--policy FILE] [--last CHECKPOINT_FILE] [--keep FILE] [--json]
 Exit code 0: ok; 1: something differs, the first such thing is named; 2: cannot judge. Needs `cryptography`.
-What is proven is in atoll_log.py, what a charter bills in atoll_clauses.py.
+What is proven is in atoll_log.py, what meters say in atoll_records.py, what a charter bills in atoll_clauses.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
@@ -19,10 +18,10 @@ from hashlib import sha256
 from itertools import pairwise, repeat
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, cast
 
 import atoll_clauses
-from atoll_clauses import Line, Period, Quantities, Row, Terms, add, decimal, displayed, fits, line_of
+from atoll_clauses import Line, Period, Quantities, Row, Terms, add, decimal, fits, line_of
 from atoll_log import (
     ITSELF,
     Found,
@@ -40,89 +39,32 @@ from atoll_log import (
     root_of,
     tree_hash,
 )
+from atoll_records import (
+    CLOCKS,
+    QUALITIES,
+    SLOT_MS,
+    WAYS,
+    Clocks,
+    PointDay,
+    Record,
+    Steps,
+    displayed,
+    opened_text,
+    point_day,
+    record_leaf,
+)
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-PointDay: TypeAlias = tuple[list[int], list[int], list[str], str]  # imports, exports, ways, why held back
-Steps: TypeAlias = dict[int, list[list[int]]]  # new meter -> closing and opening registers
-Clocks: TypeAlias = list[tuple[int, int, int, bool]]  # set at [ms], error [ms], drift [ppm], ends those before
-SLOT_MS, BRACKET_MS = 15 * 60_000, 31 * 86_400_000
-OCMF, QUALITIES = "ECDSA-secp256r1-SHA256", {"G": "measured", "S": "estimated", "O": "suspect"}
+OCMF, OCMF_FORM = "ECDSA-secp256r1-SHA256", {"*": [["text", "text", "text"]]}
 UNITS = {"uWh": (9, "kWh", 1), "mL": (6, "m3", 1_000), "amount": (15, "", 1)}  # places, name, scale to 1e-15
-WAYS, CLOCKS = ("gap", "gateway", "clock", "marked"), {"S": "synchronised", "R": "holdover", "U": "unknown"}
-OCMF_FORM = {"*": [["text", "text", "text"]]}
 PARTS = ["atoll_bundle", "checkpoint", "consistency", "entries", "inputs", "member", "period", "records", "sha256"]
 
 
-Record = NamedTuple("Record", [  # noqa: UP014 - one interval of one usage point: registers at both ends [Wh or mL]
-    ("start", int), ("epoch", int), ("page", int), ("import_start", int), ("import_end", int), ("export_start", int),
-    ("export_end", int), ("quality", str), ("clock", str),
-])  # fmt: skip
 Day = NamedTuple("Day", [  # noqa: UP014 - the rules for this member, charter entry, public run, own entry
     ("name", str), ("start", int), ("end", int), ("terms", Terms), ("rules", Node), ("run", Node), ("settled", Node),
 ])  # fmt: skip
-
-
-def record_leaf(record: Record, point: str, commodity: str) -> bytes:
-    start, epoch, page, i0, i1, e0, e1, quality, clock = record  # all texts are plain words: these are its bytes
-    text = f'"clock":"{clock}","commodity":"{commodity}","end":{start + SLOT_MS},"epoch":{epoch},"export_end":{e1}'
-    text += f',"export_start":{e0},"import_end":{i1},"import_start":{i0},"page":{page},"quality":"{quality}"'
-    return sha256(f'\0{{{text},"start":{start},"usage_point":"{point}","v":1}}'.encode()).digest()
-
-
-def bound_ms(clocks: Clocks, end: int) -> int:  # how far the clock may be off by the statements in force
-    bounds = [2**53]
-    for at, error, drift, alone in sorted(clocks, key=itemgetter(0)):  # of one instant as they were written
-        bounds = [*bounds * (not alone), error - drift * (at - end) // 10**6] if at <= end else bounds
-    return min(bounds)
-
-
-def point_day(day: Day, known: list[Record], steps: Steps, clocks: Clocks, *, contradicted: bool) -> PointDay:
-    low, high = bisect_left(known, (day.start,)), bisect_left(known, (day.end,))
-    low -= low > 0 and known[low - 1].start >= day.start - BRACKET_MS
-    high += high < len(known) and known[high].start <= day.end + BRACKET_MS
-    parts, held, last, after = list[tuple[int, int, int, int, str]](), "", None, 0  # start, slots, import, export, way
-    limit, was = day.terms.charter.get("clock_tolerance_ms"), (0, "", 0)
-    for record in known[low:high]:
-        start, epoch, page, i0, i1, e0, e1, quality, clock = record
-        gap, took, gave, end = -1, 0, 0, start + SLOT_MS
-        if epoch in steps and quality == "suspect" and (page == 1 or was == (epoch, quality, start)):
-            quality = "estimated"  # what makes a new meter suspect has been explained
-        while last and last.epoch < epoch and last.epoch + 1 in steps:  # it goes on from the registers of the old one
-            (i, e), (j, f) = steps[last.epoch + 1]
-            i, e = last.import_end - i + j, last.export_end - e + f
-            last = last._replace(epoch=last.epoch + 1, import_end=i, export_end=e)
-        if last and last.epoch == epoch and "suspect" not in (last.quality, quality):
-            gap, took, gave = start - after, i0 - last.import_end, e0 - last.export_end
-        if epoch in steps and page == 1 and gap == 0 and min(took, gave) >= 0:
-            i0, e0, took, gave = i0 - took, e0 - gave, 0, 0
-        if 0 < gap <= BRACKET_MS and min(took, gave) >= 0:
-            parts.append((after, gap // SLOT_MS, took, gave, "gap"))
-        was = epoch, record.quality, end
-        last = record if quality == record.quality else record._replace(quality=quality)
-        if day.start <= start < day.end:
-            jumped = start >= after and (min(took, gave) < 0 or (gap == 0 and took + gave > 0))
-            wrong = "register" if i1 < i0 or e1 < e0 or jumped else "overlap" * (start < after)
-            held = held or (quality if quality == "suspect" else wrong)
-            way, slots, took, gave = "gateway" if quality == "estimated" else "measured", 1, i1 - i0, e1 - e0
-            if limit is not None and clock != "synchronised":
-                way = "clock" if bound_ms(clocks, end) > limit else way.replace("measured", "marked")
-            if way == "clock" and parts and parts[-1][4] == way and after == start:  # averaged together
-                start, *more, _ = parts.pop()
-                slots, took, gave = slots + more[0], took + more[1], gave + more[2]
-            parts.append((start, slots, took, gave, way))
-        after = end
-    imports, exports, ways = [0] * len(day.terms.bands), [0] * len(day.terms.bands), [""] * len(day.terms.bands)
-    for start, slots, took, gave, way in parts:
-        first = (start - day.start) // SLOT_MS
-        for k in range(max(0, -first), min(slots, len(day.terms.bands) - first)):
-            imports[first + k] = (k + 1) * took // slots - k * took // slots
-            exports[first + k] = (k + 1) * gave // slots - k * gave // slots
-            ways[first + k] = way
-    filled = known and "" not in ways[max(0, known[0].start - day.start) // SLOT_MS :]
-    held = held or "signature" * contradicted or "missing" * (not filled)
-    return ([0] * len(ways), [0] * len(ways), [], held) if held else (imports, exports, ways, "")
 
 
 class Bundle:
@@ -228,7 +170,8 @@ class Bundle:
                 self.clocks[point.text()].append(clock)
             self.gateways |= {(body["node"].text(), body["key"].text())} if kind == "gateway.key" else set()
         for (kind, name, _), entry in self.entries.items():
-            for item in (body := entry["body"])["inputs"].items() if kind == "settle.day" else ():
+            body = entry["body"]
+            for item in body["inputs"].items() if kind == "settle.day" else ():
                 wide = self.top["atoll_bundle"].value == 4 and isinstance(item.value, list) and len(item.value) > 3
                 first, *_, salt = item.items(4 if wide else 3)  # salt: without it nobody guesses from the log's hash
                 point, known = first.text(), self.known[first.text()]
@@ -247,7 +190,7 @@ class Bundle:
         lines, periods = (
             dict[tuple[str, str, int], int](),
             dict[int, Period](),
-        )  # periods: of voted charters, by version
+        )  # of voted charters: by version
         for name in [item.text() for item in body["days"].items()]:
             day = self.day(name)
             charter, week = day.rules["charter"], "{}-W{:02d}".format(*date.fromisoformat(name).isocalendar())
@@ -355,7 +298,7 @@ class Bundle:
         order = self.orders[day.run["charter"].text()]
         for name, stated in zip(names, day.settled["inputs"].items(len(names)), strict=True):
             about = self.known[name], self.steps[name], self.clocks[name]
-            points[name] = point_day(day, *about, contradicted=self.signed(day, name))
+            points[name] = point_day(day.terms, *about, contradicted=self.signed(day, name))
             proof, leaf = self.top["inputs"][day.name][name].items(), tree_hash(encode(stated.value))
             root = climb(order.index(name), len(order), leaf, [part.bytes(32) for part in proof])[1].hex()
             check(root == day.run["input_root"].text(), f"records {name} {day.name}", "are not in the public run")
@@ -430,27 +373,6 @@ class Bundle:
                 wrong = True
             self.lines.append([f"signed {point} {day.name}", f"{len(own)} intervals, by {node}"])
         return wrong
-
-
-def number(text: str) -> float:  # 1.0 is 1
-    value = float(text)
-    return int(value) if value.is_integer() else value
-
-
-def opened_text(text: str) -> tuple[str, Any, Any] | None:  # an OCMF text's payload and what it and its seal say
-    try:
-        _, payload, sealed = text.split("|")
-        said, seal = (json.loads(part, parse_float=number, parse_constant=int) for part in (payload, sealed))
-        numbers = [said["XS"], said["UE"], said["XP"], *said["XI"], *said.get("XE", [])]
-        numbers += [said["RD"][at]["RV"] for at in (0, 1)]
-        whole = all(type(one) is int and abs(one) < 2**53 for one in numbers)
-        long = {len(said[key]) for key in ("XI", "XE", "XQ", "XC") if key in said}
-        letters = set(said["XQ"]) <= QUALITIES.keys() and set(said["XC"]) <= CLOCKS.keys()
-        letters = letters and type(said["XQ"]) is type(said["XC"]) is str
-        right = whole and letters and len(long) == 1 and re.fullmatch("([0-9a-f]{2})+", seal["SD"])
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return None
-    return (payload, said, seal) if right else None
 
 
 def judge(data: bytes, key: str = "", last: str = "", policy: str = "") -> dict[str, Json]:  # known from elsewhere

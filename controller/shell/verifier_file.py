@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[2] / "verifier"
-PARTS = ("atoll_verify.py", "atoll_log.py", "atoll_clauses.py", "atoll_recount.py")
+PARTS = ("atoll_verify.py", "atoll_log.py", "atoll_records.py", "atoll_clauses.py", "atoll_recount.py")
 NAME = "atoll-verify.pyz"
 MAIN = '''"""Judges a bill's bundle, or a vote's file where the first word is `recount`."""
 

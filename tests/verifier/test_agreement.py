@@ -14,7 +14,7 @@ from controller.settlement.tariff import LocalDay
 from devices.clock import SLOT_MS, ClockQuality, Instant
 from devices.model import Commodity, IntervalRecord, RecordQuality, UsagePointId
 from verifier import atoll_verify
-from verifier.atoll_verify import Node, Record, Terms
+from verifier.atoll_verify import Record, Terms
 
 DAY = LocalDay(Instant(100 * SLOT_MS), Instant(112 * SLOT_MS), "2026-06-01")
 CLOCKS = tuple(ClockQuality)
@@ -80,12 +80,10 @@ def theirs(records: list[IntervalRecord], evidence: Evidence, tolerance: int | N
         for r in records
     )  # fmt: skip
     charter = {} if tolerance is None else {"clock_tolerance_ms": tolerance}
-    nothing = Node(None, "")
     terms = Terms(charter, [], {}, [0] * DAY.slots, DAY.start)
-    day = atoll_verify.Day(DAY.name, DAY.start, DAY.end, terms, nothing, nothing, nothing)
     steps = {e: [list(r.closing), list(r.opening)] for e, r in evidence.replaced.get("m", {}).items()}
     clocks: Any = [(clock.at, clock.error_ms, clock.drift_ppm, clock.supersedes) for clock in evidence.clocks]
-    imports, exports, ways, held = atoll_verify.point_day(day, known, steps, clocks, contradicted=not signed)
+    imports, exports, ways, held = atoll_verify.point_day(terms, known, steps, clocks, contradicted=not signed)
     counts = {way: ways.count(way) for way in atoll_verify.WAYS if way in ways}
     return imports, exports, counts, held
 
