@@ -17,6 +17,8 @@ from controller.settlement.evidence import CLOCK_SET, METER_REPLACED, ClockSet, 
 from controller.settlement.published import CHARTER, parse_rules
 from controller.shell.journal import Journal
 from controller.shell.signed_days import GATEWAY_KEY
+from controller.store.key_entries import MEMBER_KEY
+from controller.voting import VOTE_RULES
 from devices.clock import DAY_MS, HOUR_MS, Instant
 from devices.model import Commodity, IntervalRecord
 from devices.records import RATE_MAX, flow_at_most
@@ -119,7 +121,8 @@ class Statements:
         clock = ClockSet(frozenset(points), at, _whole(request, "error_ms"), _whole(request, "drift_ppm"))
         body = clock.body(source, reason, asked.by)
         if source == "technician":
-            body["signed"] = _signed_by(request.get("signed"), clock)
+            signer, body["signed"] = _signed_by(request.get("signed"), clock)
+            self._need_other(signer, points)
         self._post(asked, CLOCK_SET, body)
         message = f"clock of {', '.join(points)}: off by at most {clock.error_ms} ms, drift {clock.drift_ppm} ppm"
         return message, (at, END_OF_TIME)
@@ -131,6 +134,25 @@ class Statements:
             if not is_shut(entry.body):
                 evidence.absorb(entry)
         return evidence
+
+    def _need_other(self, signer: str, points: Sequence[str]) -> None:
+        """Refuses a household's statement about its own meters: how they are billed depends on it."""
+        rules = parse_rules(self._file.latest_of_kind(CHARTER, 1)[0].sealed().entry.body)
+        owners = {one.id for one in rules.members if {*points} & {*one.usage_points, *one.water_points}}
+        for name in sorted(owners):
+            if signer in self._keys_of(name):
+                raise _Refusal(
+                    "own-meter", f"{signer} is the key of {name}, whose meters these are: another person signs"
+                )
+
+    def _keys_of(self, member: str) -> set[str]:
+        """Returns every key that the log has ever named for a member."""
+        voters = (row.sealed().entry.body.get("of") for row in self._file.of_kind(VOTE_RULES))
+        found = {str(of[member]) for of in voters if isinstance(of, Mapping) and member in of}
+        bodies = (row.sealed().entry.body for row in self._file.of_kind(MEMBER_KEY))
+        return found | {
+            str(body.get(key)) for body in bodies if body.get("member") == member for key in ("key", "before")
+        }
 
     def _need_points(self, points: Sequence[str]) -> None:
         unknown = dict.fromkeys(points)
@@ -162,8 +184,8 @@ def clock_paper(clock: ClockSet) -> dict[str, Json]:
     }
 
 
-def _signed_by(paper: object, clock: ClockSet) -> dict[str, Json]:
-    """Returns the technician's signed paper.
+def _signed_by(paper: object, clock: ClockSet) -> tuple[str, dict[str, Json]]:
+    """Returns (did:key, signed paper) of the technician.
 
     Raises:
         _Refusal: there is none, or it is not over this statement.
@@ -172,12 +194,12 @@ def _signed_by(paper: object, clock: ClockSet) -> dict[str, Json]:
         raise _Refusal("not-signed", "a technician's time-set is signed with the technician's key file (--key)")
     document = cast("Mapping[str, Json]", paper)
     try:
-        _, said = verify_document(CLOCK_PURPOSE, document)
+        signer, said = verify_document(CLOCK_PURPOSE, document)
     except BadSignature as error:
         raise _Refusal("bad-signature", str(error)) from error
     if said != clock_paper(clock):
         raise _Refusal("bad-signature", f"what is signed is {said}, not this time-set")
-    return dict(document)
+    return signer, dict(document)
 
 
 def _need_order(what: str, given: tuple[int, int], known: tuple[int, int], water: bool, *, at_least: bool) -> None:

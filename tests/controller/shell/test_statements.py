@@ -19,6 +19,7 @@ from controller.shell.ledger_verify import verify
 from controller.shell.member_data import erase
 from controller.shell.statements import CLOCK_PURPOSE, clock_paper
 from controller.store.ledger_file import LedgerFile
+from controller.voting import Electorate
 from devices.clock import DAY_MS, HOUR_MS, SLOT_MS, ClockQuality, Instant
 from devices.meter_day import sign_day
 from devices.ocmf_keys import SigningKey
@@ -28,6 +29,7 @@ from tests.verifier import villages
 
 START = villages.START
 END = Instant(START + 3 * DAY_MS)
+OWN_KEY = PersonKey(bytes([2]) * 32)
 
 
 def asked(word: str) -> Asked:
@@ -91,7 +93,8 @@ def test_doubtful_time_is_averaged_and_a_signed_time_set_bills_it_as_it_stands(t
         replace(r, clock=ClockQuality.UNKNOWN) if r.usage_point == "home-02" and r.start >= noon else r
         for r in Village(START, 2).until(END)
     ]
-    books = Books.open(tmp_path / "ledger.db", rules(2, clock_tolerance_ms=60_000))
+    voters = Electorate({"home-02": OWN_KEY.did}, 1, 24)
+    books = Books.open(tmp_path / "ledger.db", replace(rules(2, clock_tolerance_ms=60_000), voters=voters))
     live(books, records, END)
 
     def methods(day: str) -> object:
@@ -114,6 +117,9 @@ def test_doubtful_time_is_averaged_and_a_signed_time_set_bills_it_as_it_stands(t
     forged = {**request, "drift_ppm": 1, "signed": paper}
     assert books.state(asked("b"), forged).code == "bad-signature"
     assert books.state(asked("c"), {**request, "source": "guess"}).code == "bad-source"
+    own = sign_document(CLOCK_PURPOSE, clock_paper(clock), OWN_KEY)
+    answer = books.state(asked("own"), {**request, "signed": own})
+    assert (answer.accepted, answer.code) == (False, "own-meter"), answer
     assert books.state(asked("d"), {**request, "signed": paper}).accepted
     books.run_due(END)
     assert methods("2026-06-02") == [["home-02", "marked", 48]]
