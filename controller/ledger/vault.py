@@ -10,7 +10,7 @@ content (RFC 5297's idea): the same text at the same place gives the same bytes,
 from __future__ import annotations
 
 import hmac
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from hashlib import sha256
 from typing import NoReturn
 
@@ -23,6 +23,8 @@ NAMED = b"KEY1"
 """By so much of a hash of a key it is found again, where one of several has sealed what lies there."""
 TAG_BYTES = 16
 KEY_BYTES = 32
+BROKEN = (InvalidTag, ValueError)
+"""What decrypting raises where the bytes were altered."""
 
 
 class Unreadable(LookupError):
@@ -110,6 +112,15 @@ class Vault:
         cipher = self._found(first, sealed)[1]
         return _decrypted(cipher, first, place, sealed, MARK_BYTES)
 
+    def opener(self, first: str, mark: bytes) -> Callable[[bytes, bytes, bytes], bytes]:
+        """Returns what decrypts (nonce, ciphertext and tag, place) under one key: for who opens them by the thousand.
+
+        Raises:
+            Unreadable: there is no key.
+            Altered: there never was such a key. What the opener raises is one of `BROKEN`.
+        """
+        return self._found(first, mark)[1].decrypt
+
     def _found(self, first: str, sealed: bytes) -> tuple[str, AESGCM]:
         found = self._marked.get((first, sealed[:MARK_BYTES]))
         if found is None:
@@ -176,7 +187,7 @@ def _decrypted(cipher: AESGCM, owner: str, place: str, sealed: bytes, at: int) -
     text = at + NONCE_BYTES
     try:
         return cipher.decrypt(sealed[at:text], sealed[text:], place.encode())
-    except (InvalidTag, ValueError) as error:
+    except BROKEN as error:
         raise Altered(f"what lies at {place} of {owner} was altered") from error
 
 

@@ -38,7 +38,7 @@ from controller.store.ledger_rows import (
     key_of_record,
     member_owners,
     opened_kept,
-    opened_row,
+    opened_rows,
     point_owner,
     row_of,
     sealed_kept,
@@ -186,13 +186,7 @@ class LedgerFile:
         stored = cast("list[RecordRow]", rows)
         if {len(row[-1]) for row in stored} <= {LEAF_BYTES}:
             return stored
-        found: list[RecordRow] = []
-        for row in stored:
-            try:
-                found.append(opened_row(row, self.vault))
-            except Unreadable:
-                self._left_out(row[0])
-        return found
+        return opened_rows(stored, self.vault, self._left_out)
 
     def next_start(self, start: Instant, end: Instant) -> Instant | None:
         """Returns the first slot in [start, end) with a record."""
