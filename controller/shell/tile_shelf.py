@@ -51,6 +51,8 @@ class TileShelf:
         if last is None or self._broken:
             return not self._broken
         size, note = last
+        if note == self._shown:
+            return True
         end = min(size, self._size + self._per_call)
         try:
             for row in islice(self._store.entries(self._size), end - self._size):
@@ -60,8 +62,8 @@ class TileShelf:
                 if len(self._bundle) == WIDTH:
                     self._write_bundle()
                     self._bundle = []
-            if self._size != size or note == self._shown:
-                return self._size == size
+            if self._size != size:
+                return False
             self._partials()
         except EntryTooLong:
             self._broken = True  # the log stays sound; it only cannot be shown in this form
