@@ -125,6 +125,8 @@ def ledger(path: Path) -> Journal:
 def to_ledger(writer: Journal) -> Commit:
     """Returns what writes a batch, makes it durable and shows it."""
     tiles = TileShelf(Path(writer.store.path).with_suffix(".tiles"), writer.file)
+    while not tiles.advance():  # those of the accounts, which nobody waits for
+        pass
 
     def commit(batch: Sequence[Post]) -> None:
         for command in batch:
