@@ -83,7 +83,7 @@ def erase(
     try:
         tenancies = _prepare(file, keys, member)
         own = _tenancies_of(tenancies, file, member)
-        _may_be_erased(file, member, with_balance=with_balance)
+        _may_be_erased(file, member, now, with_balance=with_balance)
         journal = Journal(file, signer_for(file, path, _origin(file))[0], 0)
         spans = _spans(own, devices)
         left = {point for point in own if tenancies.of_point[point][-1].member != member}
@@ -246,10 +246,13 @@ def _is_own(entry: Entry, row: EntryRow, member: str, own: Mapping[str, Sequence
     return any(one.start <= entry.at <= one.end for one in rows)
 
 
-def _may_be_erased(file: LedgerFile, member: str, *, with_balance: bool) -> None:
-    charters = file.of_kind(CHARTER)
-    if any(one.id == member for one in parse_rules(charters[-1].sealed().entry.body).members):
-        raise StillMember(f"the charter in force names {member!r}: take it out of the site file and start the hub once")
+def _may_be_erased(file: LedgerFile, member: str, now: Instant, *, with_balance: bool) -> None:
+    published = read_charters(file)
+    if any(one.id == member for name in published.coming(now) for one in published.rules[name].members):
+        raise StillMember(
+            f"a charter that holds now, or later, names {member!r}: take it out of the site file, start the hub once,"
+            " and wait for the midnight from which it is no member any more"
+        )
     digits = int(str(_units(file)["minor_digits"]))
     owed = [amount_words(asset, held.posted, digits) for (account, asset), held in file.balances().items()
             if account == owes_account(member) and (held.posted or held.pending)]  # fmt: skip

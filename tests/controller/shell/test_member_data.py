@@ -30,7 +30,7 @@ from controller.shell.backup import make_backup, restore
 from controller.shell.bill_export import NoSuchBill, export_bill
 from controller.shell.books import Books, BooksRules
 from controller.shell.ledger_verify import verify
-from controller.shell.member_data import ERASED, export, own_spans
+from controller.shell.member_data import ERASED, StillMember, erase, export, own_spans
 from controller.shell.member_readings import write_readings
 from controller.store import months
 from controller.store.ledger_file import LedgerFile
@@ -592,6 +592,16 @@ def test_words_and_registers_about_a_person_go_with_its_key(tmp_path, capsys):
     assert ERASED_TEXT in capsys.readouterr().out
     erase_home_02(path)  # what was written since goes too, with a receipt of its own
     assert verify(path).findings == []
+
+
+def test_who_is_a_member_until_midnight_is_not_erased_before(tmp_path):
+    sealed_ledger(tmp_path)
+    books = Books.open(tmp_path / "ledger.db", WITHOUT)
+    books.run_due(END)
+    books.close(END)
+    with pytest.raises(StillMember, match="wait for the midnight"):
+        erase(tmp_path, "home-02", END, with_balance=True)
+    assert erase(tmp_path, "home-02", Instant(END + DAY_MS), with_balance=True).records > 0
 
 
 def test_nobody_guesses_an_erased_day_from_the_log(tmp_path):
