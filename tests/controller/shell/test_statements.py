@@ -175,7 +175,7 @@ def test_erasure_leaves_no_signed_day(tmp_path: Path) -> None:
     fewer = replace(rules(1, key=None, version=2, valid_from=END))
     assert len(fewer.members) == len(members(1))
     Books.open(tmp_path / "ledger.db", fewer).close(Instant(END + HOUR_MS))
-    erase(tmp_path, "home-02", Instant(END + HOUR_MS), with_balance=True)
+    erase(tmp_path, "home-02", Instant(END + DAY_MS), with_balance=True)
     file = LedgerFile.read(tmp_path / "ledger.db")
     assert file.database.execute("SELECT 1 FROM signed_days").fetchall() == []
     assert file.database.execute("SELECT 1 FROM refused_days").fetchall() == []
