@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 NONCE_BYTES = 12
 MARK_BYTES = 4
-NAMED = b"KEY1"
 """By so much of a hash of a key it is found again, where one of several has sealed what lies there."""
+NAMED = b"KEY1"
+"""What stands before the mark of a key in a sealed body; bodies from before keys had marks have neither."""
 TAG_BYTES = 16
 KEY_BYTES = 32
 BROKEN = (InvalidTag, ValueError)

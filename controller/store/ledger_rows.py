@@ -216,7 +216,7 @@ def opened_row(row: RecordRow, vault: Vault) -> RecordRow:
 
 
 def opened_rows(rows: Iterable[RecordRow], vault: Vault, missing: Callable[[str], None]) -> list[RecordRow]:
-    """Returns the rows as `opened_row` does, in a third of its time; `missing` hears whose key is not there.
+    """Returns the rows as `opened_row` does, in half of its time; `missing` hears whose key is not there.
 
     Raises:
         Altered: one is not what was stored.
